@@ -1,0 +1,4 @@
+#[ringbolt_macros::main]
+async fn main<T: Default>() {
+    T::default();
+}

@@ -1,0 +1,4 @@
+#[ringbolt_macros::main]
+struct Main;
+
+fn main() {}

@@ -1,0 +1,5 @@
+#[ringbolt_macros::test]
+#[test]
+async fn case() {}
+
+fn main() {}

@@ -1,0 +1,2 @@
+#[ringbolt_macros::main(driver = "epoll")]
+async fn main() {}

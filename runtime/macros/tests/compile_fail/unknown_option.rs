@@ -1,0 +1,2 @@
+#[ringbolt_macros::main(threads = 4)]
+async fn main() {}
