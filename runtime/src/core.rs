@@ -1,0 +1,289 @@
+//! One core: the state of one thread's runtime, and how operations, timers and tasks reach it.
+//!
+//! Everything here belongs to one thread. No borrow of a part is held while foreign code runs: a
+//! waker or a destructor may come back in here at any point.
+
+use crate::builder::Settings;
+use crate::driver::{Driver, Facts};
+use crate::mailbox::{Call, Mailbox};
+use crate::metrics::{Counters, Metrics};
+use crate::op::Scope;
+use crate::op::slot::Slots;
+use crate::sqe::{Cqe, Key, OpMeta, Sqe};
+use crate::task::Runnable;
+use crate::timer::Wheel;
+use ringbolt_buffers::Pool;
+use slab::Slab;
+use std::cell::{Cell, RefCell, RefMut};
+use std::collections::VecDeque;
+use std::io;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::Waker;
+use std::time::Instant;
+
+thread_local! {
+    static CURRENT: RefCell<Option<Rc<Core>>> = const { RefCell::new(None) };
+}
+
+/// One thread's runtime.
+pub(crate) struct Core {
+    pub(crate) slots: Slots,
+    driver: RefCell<Driver>,
+    facts: Facts,
+    pool: Pool,
+    timers: RefCell<Wheel>,
+    ready: RefCell<VecDeque<Runnable>>,
+    tasks: RefCell<Slab<TaskEntry>>,
+    mailbox: Arc<Mailbox>,
+    counters: Counters,
+    scope: RefCell<Option<Rc<Scope>>>,
+    closed: Cell<bool>,
+    pub(crate) work: Work,
+}
+
+/// Vectors of the turn loop, kept for their memory.
+#[derive(Default)]
+pub(crate) struct Work {
+    pub(crate) results: Cell<Vec<Cqe>>,
+    pub(crate) wakers: Cell<Vec<Waker>>,
+    pub(crate) runnables: Cell<Vec<Runnable>>,
+    pub(crate) calls: Cell<Vec<Call>>,
+    /// Cancels that were refused while their operation went on, and when to try again.
+    pub(crate) refused: RefCell<Vec<Key>>,
+    pub(crate) retry_at: Cell<Option<Instant>>,
+}
+
+/// A task that has not ended.
+#[derive(Default)]
+struct TaskEntry {
+    waker: Option<Waker>,
+    aborted: bool,
+}
+
+impl Core {
+    pub(crate) fn new(settings: &Settings) -> io::Result<Rc<Core>> {
+        let pool = Pool::new(settings.pool)?;
+        let (driver, facts) = Driver::new(settings, &pool)?;
+        let mailbox = Arc::new(Mailbox::new(driver.bell()));
+        Ok(Rc::new(Core {
+            slots: Slots::new(),
+            driver: RefCell::new(driver),
+            facts,
+            pool,
+            timers: RefCell::new(Wheel::new(Instant::now())),
+            ready: RefCell::new(VecDeque::with_capacity(64)),
+            tasks: RefCell::new(Slab::with_capacity(64)),
+            mailbox,
+            counters: Counters::default(),
+            scope: RefCell::new(None),
+            closed: Cell::new(false),
+            work: Work::default(),
+        }))
+    }
+
+    /// The core of the calling thread.
+    ///
+    /// # Panics
+    ///
+    /// Outside of a runtime.
+    pub(crate) fn current() -> Rc<Core> {
+        Core::try_current().expect(
+            "no ringbolt runtime runs on this thread: use #[ringbolt::main], Runtime::block_on or \
+             ringbolt::cores",
+        )
+    }
+
+    /// The core of the calling thread, if there is one.
+    pub(crate) fn try_current() -> Option<Rc<Core>> {
+        CURRENT.try_with(|current| current.borrow().clone()).ok().flatten()
+    }
+
+    /// Puts a woken task into the run queue of the calling thread's core if that is its own, else
+    /// into the mailbox of its core.
+    pub(crate) fn schedule(mailbox: &Mailbox, runnable: Runnable) {
+        let mut runnable = Some(runnable);
+        // A thread that is ending has no current core any more; its tasks are in the mailbox then.
+        let _ = CURRENT.try_with(|current| {
+            if let Some(core) = &*current.borrow()
+                && std::ptr::eq(&*core.mailbox, mailbox)
+            {
+                core.ready.borrow_mut().extend(runnable.take());
+            }
+        });
+        if let Some(runnable) = runnable {
+            mailbox.push(runnable);
+        }
+    }
+
+    /// Makes this the current core until the guard is dropped.
+    ///
+    /// # Panics
+    ///
+    /// If another runtime runs on this thread.
+    pub(crate) fn enter(self: &Rc<Core>) -> Entered {
+        CURRENT.with(|current| {
+            let mut current = current.borrow_mut();
+            assert!(
+                current.is_none(),
+                "a ringbolt runtime already runs on this thread: await instead of blocking"
+            );
+            *current = Some(self.clone());
+        });
+        Entered(())
+    }
+
+    pub(crate) fn facts(&self) -> &Facts {
+        &self.facts
+    }
+
+    pub(crate) fn pool(&self) -> &Pool {
+        &self.pool
+    }
+
+    /// Buffers that a receive could be given now; the pool grows if there are none.
+    pub(crate) fn grow_pool(&self) -> usize {
+        self.pool.collect();
+        match self.pool.free() {
+            0 => self.pool.grow(),
+            free => free,
+        }
+    }
+
+    pub(crate) fn mailbox(&self) -> &Arc<Mailbox> {
+        &self.mailbox
+    }
+
+    pub(crate) fn counters(&self) -> &Counters {
+        &self.counters
+    }
+
+    pub(crate) fn timers(&self) -> RefMut<'_, Wheel> {
+        self.timers.borrow_mut()
+    }
+
+    pub(crate) fn driver(&self) -> RefMut<'_, Driver> {
+        self.driver.borrow_mut()
+    }
+
+    /// Hands a request to the driver.
+    pub(crate) fn submit(&self, sqe: &Sqe, meta: &'static OpMeta) {
+        self.driver.borrow_mut().submit(sqe, meta);
+    }
+
+    /// Tells the driver that a descriptor is about to be closed.
+    pub(crate) fn forget(&self, raw: i32) {
+        self.driver.borrow_mut().forget(raw);
+    }
+
+    /// Whether the runtime is shutting down: nothing new starts.
+    pub(crate) fn is_closed(&self) -> bool {
+        self.closed.get()
+    }
+
+    pub(crate) fn close(&self) {
+        self.closed.set(true);
+    }
+
+    pub(crate) fn with_scope<T>(&self, f: impl FnOnce(Option<&Scope>) -> T) -> T {
+        f(self.scope.borrow().as_deref())
+    }
+
+    pub(crate) fn swap_scope(&self, scope: Option<Rc<Scope>>) -> Option<Rc<Scope>> {
+        std::mem::replace(&mut *self.scope.borrow_mut(), scope)
+    }
+
+    /// Puts a task at the end of the run queue.
+    pub(crate) fn enqueue(&self, runnable: Runnable) {
+        self.ready.borrow_mut().push_back(runnable);
+    }
+
+    /// The task at the head of the run queue.
+    pub(crate) fn next_ready(&self) -> Option<Runnable> {
+        self.ready.borrow_mut().pop_front()
+    }
+
+    /// Tasks in the run queue.
+    pub(crate) fn ready_len(&self) -> usize {
+        self.ready.borrow().len()
+    }
+
+    /// A place in the list of tasks, to be filled by `register_task`.
+    pub(crate) fn next_task(&self) -> usize {
+        self.tasks.borrow_mut().insert(TaskEntry::default())
+    }
+
+    pub(crate) fn register_task(&self, index: usize, waker: Waker) {
+        self.tasks.borrow_mut()[index].waker = Some(waker);
+    }
+
+    pub(crate) fn unregister_task(&self, index: usize) {
+        let entry = self.tasks.borrow_mut().remove(index);
+        drop(entry);
+    }
+
+    /// Tasks that have not ended.
+    pub(crate) fn task_count(&self) -> usize {
+        self.tasks.borrow().len()
+    }
+
+    /// Makes the next turn of a task its last, without a poll.
+    pub(crate) fn abort_task(&self, index: usize) {
+        let waker = self.tasks.borrow_mut().get_mut(index).and_then(|entry| {
+            entry.aborted = true;
+            entry.waker.clone()
+        });
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+    }
+
+    pub(crate) fn is_aborted(&self, index: usize) -> bool {
+        self.tasks.borrow().get(index).is_some_and(|entry| entry.aborted)
+    }
+
+    pub(crate) fn wake_all_tasks(&self) {
+        let wakers: Vec<Waker> =
+            self.tasks.borrow().iter().filter_map(|(_, entry)| entry.waker.clone()).collect();
+        wakers.into_iter().for_each(Waker::wake);
+    }
+
+    pub(crate) fn metrics(&self) -> Metrics {
+        let tally = self.driver.borrow().tally();
+        let c = &self.counters;
+        Metrics {
+            turns: c.turns.get(),
+            enters: tally.enters,
+            submitted: tally.submitted,
+            completions: c.completions.get(),
+            stale_completions: self.slots.stale(),
+            overflows: tally.overflows,
+            cancels: c.cancels.get(),
+            in_flight: self.slots.live().into(),
+            descriptors: c.descriptors.get(),
+            spawned: c.spawned.get(),
+            tasks: self.task_count() as u64,
+            polls: c.polls.get(),
+            panics: c.panics.get(),
+            timers_fired: c.timers.get(),
+            timers: self.timers.borrow().len() as u64,
+            remote_wakes: c.remote_wakes.get(),
+            accept_pauses: c.accept_pauses.get(),
+            buffers_leased: self.pool.leased() as u64,
+            buffers: self.pool.introduced() as u64,
+            pool_empty: c.pool_empty.get(),
+            copied_out: c.copied_out.get(),
+            received_alone: c.received_alone.get(),
+        }
+    }
+}
+
+/// Keeps a core current.
+pub(crate) struct Entered(());
+
+impl Drop for Entered {
+    fn drop(&mut self) {
+        let core = CURRENT.with(|current| current.borrow_mut().take());
+        drop(core);
+    }
+}

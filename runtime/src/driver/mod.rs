@@ -1,0 +1,241 @@
+//! Drivers: small kernels that take a request and later give back its results.
+//!
+//! Laws, each with a test in `tests/conformance/laws.rs` that runs on every driver:
+//!
+//! | law | what every driver promises |
+//! |---|---|
+//! | L1 | a submitted key yields exactly one final result, and any number with `MORE` before it |
+//! | L2 | the memory that a request names may be touched until the final result, never after |
+//! | L3 | results come out of `wait` only |
+//! | L4 | an operation starts at the first poll of its future; before that nothing happens |
+//! | L5 | a cancel gives the real result or "cancelled", never both and never none |
+//! | L6 | the buffer of a dropped future lives until the final result; a descriptor that comes is closed |
+//! | L7 | dropping a runtime returns when all keys have ended, or reports what it had to leave |
+//! | L8 | no order is promised between two requests |
+//! | L9 | any transfer may be short |
+//! | L10 | what a driver lacks fails with "unsupported" or is emulated, never silently |
+//!
+//! A driver sees requests, metadata and keys; it never sees an operation, a waker or a task.
+
+pub(crate) mod helper;
+mod readiness;
+#[cfg(target_os = "linux")]
+mod uring;
+
+use crate::builder::{DriverKind, Settings};
+use crate::error;
+use crate::sqe::{Cqe, Key, OpMeta, Sqe};
+use readiness::Readiness;
+use ringbolt_buffers::Pool;
+use std::fmt;
+use std::io;
+use std::sync::{Arc, Once};
+use std::time::Duration;
+#[cfg(target_os = "linux")]
+use uring::Uring;
+
+/// What a driver can do, found out by trying it when it starts.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Facts {
+    /// `io_uring`, or the readiness interface of this system.
+    pub driver: &'static str,
+    /// Why it is not the driver that was preferred.
+    pub fallback_reason: Option<String>,
+    /// Whether sockets have to be in non-blocking mode.
+    pub nonblocking_sockets: bool,
+    /// Whether receives can be given buffers of the pool.
+    pub lends_buffers: bool,
+    /// Features in use, and what was tried and refused.
+    pub features: Vec<String>,
+}
+
+impl fmt::Display for Facts {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.driver)?;
+        if !self.features.is_empty() {
+            write!(f, " ({})", self.features.join(", "))?;
+        }
+        match &self.fallback_reason {
+            Some(reason) => write!(f, "; {reason}"),
+            None => Ok(()),
+        }
+    }
+}
+
+/// What a driver counts for the metrics.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Tally {
+    /// System calls that submitted or waited.
+    pub(crate) enters: u64,
+    /// Requests given to the system.
+    pub(crate) submitted: u64,
+    /// Times the completion queue of the kernel overflowed.
+    pub(crate) overflows: u64,
+}
+
+/// Wakes a core that sleeps in `wait`, from any thread. It does nothing once the core has gone.
+pub(crate) trait Bell: Send + Sync {
+    fn ring(&self);
+}
+
+/// The driver of one core.
+pub(crate) enum Driver {
+    #[cfg(target_os = "linux")]
+    Uring(Box<Uring>),
+    Readiness(Box<Readiness>),
+    /// The runtime has shut down.
+    Closed,
+}
+
+impl Driver {
+    /// The driver that `settings` ask for.
+    ///
+    /// # Errors
+    ///
+    /// When the driver that was required is not to be had, or no driver is.
+    pub(crate) fn new(settings: &Settings, pool: &Pool) -> io::Result<(Driver, Facts)> {
+        match settings.driver {
+            DriverKind::Readiness => Driver::readiness(pool, None),
+            DriverKind::Uring => Driver::uring(settings, pool).map_err(|error| {
+                error::with_context(&error, "the io_uring driver was required but cannot start")
+            }),
+            DriverKind::Auto => match Driver::uring(settings, pool) {
+                Ok(started) => Ok(started),
+                Err(error) if may_fall_back(&error) => {
+                    let reason = fallback_reason(&error);
+                    say_once(&reason);
+                    Driver::readiness(pool, Some(reason))
+                }
+                Err(error) => Err(error::with_context(&error, "io_uring cannot start")),
+            },
+        }
+    }
+
+    #[cfg(target_os = "linux")]
+    fn uring(settings: &Settings, pool: &Pool) -> io::Result<(Driver, Facts)> {
+        let (uring, facts) = Uring::new(settings, pool)?;
+        Ok((Driver::Uring(Box::new(uring)), facts))
+    }
+
+    #[cfg(not(target_os = "linux"))]
+    fn uring(_: &Settings, _: &Pool) -> io::Result<(Driver, Facts)> {
+        Err(io::Error::new(io::ErrorKind::Unsupported, "io_uring exists on Linux only"))
+    }
+
+    fn readiness(pool: &Pool, reason: Option<String>) -> io::Result<(Driver, Facts)> {
+        let (readiness, mut facts) = Readiness::new(pool)?;
+        facts.fallback_reason = reason;
+        Ok((Driver::Readiness(Box::new(readiness)), facts))
+    }
+
+    /// Takes a request. It never completes here, never blocks and never fails.
+    pub(crate) fn submit(&mut self, sqe: &Sqe, meta: &'static OpMeta) {
+        match self {
+            #[cfg(target_os = "linux")]
+            Driver::Uring(uring) => uring.submit(sqe),
+            Driver::Readiness(readiness) => readiness.submit(sqe, meta),
+            Driver::Closed => unreachable!("a closed core starts no operation"),
+        }
+    }
+
+    /// Asks for an end of a request.
+    pub(crate) fn cancel(&mut self, key: Key) {
+        match self {
+            #[cfg(target_os = "linux")]
+            Driver::Uring(uring) => uring.cancel(key),
+            Driver::Readiness(readiness) => readiness.cancel(key),
+            Driver::Closed => {}
+        }
+    }
+
+    /// Submits what was taken, waits up to `limit` (for ever without one) for results, and appends
+    /// them to `results`. The only call that may sleep.
+    ///
+    /// # Errors
+    ///
+    /// When the driver has broken down; requests in flight then stay where they are.
+    pub(crate) fn wait(
+        &mut self,
+        limit: Option<Duration>,
+        results: &mut Vec<Cqe>,
+    ) -> io::Result<()> {
+        match self {
+            #[cfg(target_os = "linux")]
+            Driver::Uring(uring) => uring.wait(limit, results),
+            Driver::Readiness(readiness) => readiness.wait(limit, results),
+            Driver::Closed => Ok(()),
+        }
+    }
+
+    /// A descriptor is about to be closed.
+    pub(crate) fn forget(&mut self, raw: i32) {
+        if let Driver::Readiness(readiness) = self {
+            readiness.forget(raw);
+        }
+    }
+
+    /// What wakes the core from another thread.
+    pub(crate) fn bell(&self) -> Arc<dyn Bell> {
+        match self {
+            #[cfg(target_os = "linux")]
+            Driver::Uring(uring) => uring.bell(),
+            Driver::Readiness(readiness) => readiness.bell(),
+            Driver::Closed => unreachable!("the bell is fetched when the core starts"),
+        }
+    }
+
+    pub(crate) fn tally(&self) -> Tally {
+        match self {
+            #[cfg(target_os = "linux")]
+            Driver::Uring(uring) => uring.tally(),
+            Driver::Readiness(readiness) => readiness.tally(),
+            Driver::Closed => Tally::default(),
+        }
+    }
+
+    /// Keeps all memory that the system may still write to for ever.
+    pub(crate) fn leak(&mut self) {
+        #[cfg(target_os = "linux")]
+        if let Driver::Uring(uring) = self {
+            uring.leak();
+        }
+    }
+}
+
+/// Errors after which another driver is worth a try: forbidden, absent or without memory.
+fn may_fall_back(error: &io::Error) -> bool {
+    use io::ErrorKind::{InvalidInput, OutOfMemory, PermissionDenied, Unsupported};
+    matches!(error.kind(), InvalidInput | OutOfMemory | PermissionDenied | Unsupported)
+}
+
+fn fallback_reason(error: &io::Error) -> String {
+    let cause = match error.kind() {
+        io::ErrorKind::PermissionDenied => forbidden_by(),
+        io::ErrorKind::OutOfMemory => "RLIMIT_MEMLOCK leaves no room for a ring; raise it".into(),
+        _ => "this kernel lacks what is needed".into(),
+    };
+    format!("io_uring is not available ({error}): {cause}; using readiness instead")
+}
+
+/// Who forbids io_uring: the sysctl says so itself, else it is a sandbox.
+fn forbidden_by() -> String {
+    let sysctl = std::fs::read_to_string("/proc/sys/kernel/io_uring_disabled");
+    match sysctl.as_deref().map(str::trim) {
+        Ok("1") | Ok("2") => {
+            "sysctl kernel.io_uring_disabled forbids it; set it to 0 to allow it".into()
+        }
+        _ => "a sandbox (seccomp or a security module) forbids it; allow io_uring_setup, \
+              io_uring_enter and io_uring_register there"
+            .into(),
+    }
+}
+
+/// Says `reason` on stderr, once per process.
+fn say_once(reason: &str) {
+    static SAID: Once = Once::new();
+    // Elsewhere there is no io_uring to be missed.
+    if cfg!(target_os = "linux") {
+        SAID.call_once(|| eprintln!("ringbolt: {reason}"));
+    }
+}

@@ -1,0 +1,306 @@
+//! The driver on io_uring: requests go into the ring as they are.
+//!
+//! The ring is set up by the `io-uring` crate; our [`Sqe`] is its entry, byte by byte. There is
+//! one `enter` per wait, which submits, runs the kernel's deferred work and waits.
+
+mod buffers;
+mod setup;
+mod wake;
+
+use super::{Bell, Facts, Tally};
+use crate::builder::Settings;
+use crate::error;
+use crate::sqe::{Addr, Cqe, Key, Kind, Sqe, flag, opcode};
+use crate::sys::linux::RingName;
+use buffers::BufferRing;
+use io_uring::{IoUring, squeue};
+use ringbolt_buffers::Pool;
+use std::collections::VecDeque;
+use std::io;
+use std::mem::ManuallyDrop;
+use std::sync::Arc;
+use std::time::Duration;
+use wake::Wake;
+
+/// The io_uring driver of one core.
+pub(crate) struct Uring {
+    // Dropped by hand in `Drop`, in the order that the kernel needs.
+    name: ManuallyDrop<RingName>,
+    ring: ManuallyDrop<IoUring>,
+    wake: ManuallyDrop<Wake>,
+    buffers: ManuallyDrop<Option<BufferRing>>,
+    /// Requests that found the submission queue full; they keep their order.
+    backlog: VecDeque<Sqe>,
+    /// Whether receives may carry a byte limit.
+    takes_limit: bool,
+    leaked: bool,
+    tally: Tally,
+}
+
+impl Uring {
+    /// Sets a ring up and finds out what it can do.
+    ///
+    /// # Errors
+    ///
+    /// Those of io_uring_setup(2), and "unsupported" where an operation that is needed is missing.
+    pub(crate) fn new(settings: &Settings, pool: &Pool) -> io::Result<(Uring, Facts)> {
+        let (ring, mut features) = setup::ring(settings)?;
+        setup::check_operations(&ring)?;
+        let name = RingName::new(std::os::fd::AsRawFd::as_raw_fd(&ring));
+        if name.is_registered() {
+            features.push("registered ring".into());
+        }
+        let wake = Wake::new(&ring, &mut features)?;
+        let mut uring = Uring {
+            name: ManuallyDrop::new(name),
+            ring: ManuallyDrop::new(ring),
+            wake: ManuallyDrop::new(wake),
+            buffers: ManuallyDrop::new(None),
+            backlog: VecDeque::with_capacity(64),
+            takes_limit: false,
+            leaked: false,
+            tally: Tally::default(),
+        };
+        uring.probe_enter()?;
+        uring.start_lending(pool, &mut features);
+        if let Some(read) = uring.wake.request() {
+            uring.submit(&read);
+        }
+        let facts = Facts {
+            driver: "io_uring",
+            fallback_reason: None,
+            nonblocking_sockets: false,
+            lends_buffers: uring.buffers.is_some(),
+            features,
+        };
+        Ok((uring, facts))
+    }
+
+    pub(crate) fn bell(&self) -> Arc<dyn Bell> {
+        self.wake.bell()
+    }
+
+    pub(crate) fn tally(&self) -> Tally {
+        self.tally
+    }
+
+    pub(crate) fn submit(&mut self, sqe: &Sqe) {
+        let mut sqe = *sqe;
+        if !self.takes_limit {
+            sqe.limit = 0;
+        }
+        self.tally.submitted += 1;
+        if !self.backlog.is_empty() || !self.push(&sqe) {
+            self.backlog.push_back(sqe);
+        }
+    }
+
+    pub(crate) fn cancel(&mut self, key: Key) {
+        let mut sqe = Sqe::new(opcode::ASYNC_CANCEL, -1);
+        sqe.addr = Addr::number(key.0);
+        sqe.user_data = key.with_kind(Kind::Cancel).0;
+        self.submit(&sqe);
+    }
+
+    pub(crate) fn wait(
+        &mut self,
+        limit: Option<Duration>,
+        results: &mut Vec<Cqe>,
+    ) -> io::Result<()> {
+        if let Some(buffers) = self.buffers.as_mut() {
+            buffers.refill();
+        }
+        self.push_backlog();
+        let block = limit != Some(Duration::ZERO);
+        let have = !self.ring.completion().is_empty();
+        let (waiting, work) = {
+            let queue = self.ring.submission();
+            (queue.len() as u32, queue.taskrun() || queue.cq_overflow())
+        };
+        if waiting > 0 || work || (block && !have) {
+            self.enter(waiting, u32::from(block && !have), limit)?;
+        }
+        self.reap(results);
+        // What did not fit before the enter goes out now, so that nothing waits for a later turn.
+        while !self.backlog.is_empty() {
+            self.push_backlog();
+            let waiting = self.ring.submission().len() as u32;
+            let before = results.len();
+            self.enter(waiting, 0, None)?;
+            self.reap(results);
+            let stuck = self.ring.submission().len() as u32 == waiting;
+            if stuck && results.len() == before {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// Keeps for ever what the kernel may still write to.
+    pub(crate) fn leak(&mut self) {
+        self.leaked = true;
+    }
+
+    fn enter(&mut self, count: u32, want: u32, limit: Option<Duration>) -> io::Result<()> {
+        self.tally.enters += 1;
+        match self.name.enter(count, want, limit) {
+            Ok(_) => Ok(()),
+            // Interrupted, timed out, or short of something that reaping will free: the requests
+            // that were not taken are still in the queue (io_uring_enter(2)).
+            Err(libc::EINTR | libc::ETIME | libc::EAGAIN | libc::EBUSY) => Ok(()),
+            Err(errno) => Err(error::from_errno(errno)),
+        }
+    }
+
+    fn reap(&mut self, results: &mut Vec<Cqe>) {
+        let mut woken = false;
+        let queue = self.ring.completion();
+        self.tally.overflows = u64::from(queue.overflow());
+        for entry in queue {
+            let cqe =
+                Cqe { key: Key(entry.user_data()), res: entry.result(), flags: entry.flags() };
+            match cqe.key.kind() {
+                Kind::Op | Kind::Cancel => results.push(cqe),
+                Kind::Wake => woken = true,
+                Kind::Internal => {}
+            }
+        }
+        if woken && let Some(read) = self.wake.request() {
+            self.submit(&read);
+        }
+    }
+
+    fn push(&mut self, sqe: &Sqe) -> bool {
+        // SAFETY: both are the 64 bytes of `struct io_uring_sqe`, checked below.
+        let entry = unsafe { std::mem::transmute::<Sqe, squeue::Entry>(*sqe) };
+        // SAFETY: the operation's slot keeps what the request names until its final result
+        // (SAFETY.md, S1); the driver's own requests name memory of the driver.
+        unsafe { self.ring.submission().push(&entry) }.is_ok()
+    }
+
+    fn push_backlog(&mut self) {
+        while let Some(sqe) = self.backlog.front().copied() {
+            if !self.push(&sqe) {
+                return;
+            }
+            self.backlog.pop_front();
+        }
+    }
+
+    /// Waits for the end of the read on the wake counter, which was just made readable.
+    fn await_wake(&mut self) -> bool {
+        for _ in 0..10 {
+            let waiting = self.ring.submission().len() as u32;
+            let _ = self.name.enter(waiting, 1, Some(Duration::from_millis(10)));
+            let woken = |cqe: io_uring::cqueue::Entry| Key(cqe.user_data()).kind() == Kind::Wake;
+            if self.ring.completion().any(woken) {
+                return true;
+            }
+        }
+        false
+    }
+
+    /// A sandbox may allow the set-up and forbid the rest, so one request is sent around.
+    fn probe_enter(&mut self) -> io::Result<()> {
+        let mut nop = Sqe::new(opcode::NOP, -1);
+        nop.user_data = Key::new(Kind::Internal, 0, 0).0;
+        self.push(&nop);
+        self.name.enter(1, 1, None).map_err(error::from_errno)?;
+        self.ring.completion().for_each(drop);
+        Ok(())
+    }
+
+    /// Hands the pool's buffers to the kernel, if receives can use them.
+    fn start_lending(&mut self, pool: &Pool, features: &mut Vec<String>) {
+        match BufferRing::register(&self.ring, pool) {
+            Ok(ring) => *self.buffers = Some(ring),
+            Err(error) => {
+                features.push(format!("no lent buffers: {error}"));
+                return;
+            }
+        }
+        self.takes_limit = true;
+        let with_limit = self.probe_receive(pool, 1);
+        self.takes_limit = with_limit;
+        if with_limit {
+            features.push("lent buffers with byte limit".into());
+        } else if self.probe_receive(pool, 0) {
+            features.push("lent buffers".into());
+        } else {
+            // The ring stays registered, and its memory with it, but nothing uses it.
+            features.push("no lent buffers: multishot receive does not work here".into());
+            std::mem::forget(self.buffers.take());
+        }
+    }
+
+    /// Receives one byte from a socket pair by multishot; true if it behaves as it should.
+    fn probe_receive(&mut self, pool: &Pool, limit: u32) -> bool {
+        use std::io::Write;
+        use std::os::fd::AsRawFd;
+        let Ok((ours, mut theirs)) = std::os::unix::net::UnixStream::pair() else { return false };
+        if theirs.write_all(&[1]).is_err() {
+            return false;
+        }
+        drop(theirs);
+        if let Some(buffers) = self.buffers.as_mut() {
+            buffers.refill();
+        }
+        let mut sqe = Sqe::new(opcode::RECV, ours.as_raw_fd());
+        sqe.flags = flag::BUFFER_SELECT;
+        sqe.ioprio = flag::RECV_MULTISHOT;
+        sqe.limit = limit;
+        sqe.user_data = Key::new(Kind::Internal, 0, 1).0;
+        self.push(&sqe);
+        let mut bytes = 0;
+        let mut more_with_byte = false;
+        for _ in 0..8 {
+            let waiting = self.ring.submission().len() as u32;
+            let limit = Some(Duration::from_millis(100));
+            if !matches!(self.name.enter(waiting, 1, limit), Ok(_) | Err(libc::EINTR)) {
+                return false;
+            }
+            for entry in self.ring.completion() {
+                let more = entry.flags() & flag::MORE != 0;
+                if entry.flags() & flag::BUFFER != 0 {
+                    pool.put_back((entry.flags() >> 16) as u16);
+                }
+                if entry.result() > 0 {
+                    bytes += entry.result();
+                    more_with_byte = more;
+                }
+                if !more {
+                    return bytes == 1 && more_with_byte == (limit_is_off(sqe.limit));
+                }
+            }
+        }
+        false
+    }
+}
+
+fn limit_is_off(limit: u32) -> bool {
+    limit == 0
+}
+
+const _: () = assert!(size_of::<squeue::Entry>() == size_of::<Sqe>());
+
+impl Drop for Uring {
+    fn drop(&mut self) {
+        // The kernel's table of registered rings keeps a ring alive, so the name goes first; then
+        // the ring; then the memory that only the ring used. What the kernel may still write to
+        // is left where it is (SAFETY.md, S1): closing a ring does not end what it is doing.
+        self.wake.silence();
+        let wake_ended = self.wake.request().is_none() || self.await_wake();
+        // SAFETY: each part is dropped once, here, and not used afterwards.
+        unsafe { ManuallyDrop::drop(&mut self.name) };
+        // SAFETY: as above.
+        unsafe { ManuallyDrop::drop(&mut self.ring) };
+        if !self.leaked {
+            // SAFETY: as above.
+            unsafe { ManuallyDrop::drop(&mut self.buffers) };
+        }
+        if wake_ended {
+            // SAFETY: as above.
+            unsafe { ManuallyDrop::drop(&mut self.wake) };
+        }
+    }
+}

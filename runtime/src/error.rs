@@ -1,0 +1,52 @@
+//! Error numbers of this platform, and what they become for a caller.
+//!
+//! Drivers answer with minus an error number; [`from_errno`] turns it into an `io::Error`. Every
+//! special meaning of a number is named here once, so that no other file compares numbers.
+
+use crate::sys::errno;
+use std::io;
+
+/// The error that a cancelled operation reports: the text says what happened to the data.
+pub(crate) fn cancelled() -> io::Error {
+    from_errno(errno::CANCELED)
+}
+
+/// An `io::Error` for the positive error number `errno` of this platform.
+pub(crate) fn from_errno(errno: i32) -> io::Error {
+    io::Error::from_raw_os_error(errno)
+}
+
+/// The positive error number in an `io::Error` as a driver result, for helpers that call `std`.
+pub(crate) fn to_res(error: &io::Error) -> i32 {
+    -error.raw_os_error().unwrap_or(errno::IO)
+}
+
+/// Whether `error` says that the operation was cancelled before it moved any data.
+///
+/// ```
+/// let error = std::io::Error::other("something else");
+/// assert!(!ringbolt_runtime::is_cancelled(&error));
+/// ```
+pub fn is_cancelled(error: &io::Error) -> bool {
+    error.raw_os_error() == Some(errno::CANCELED)
+}
+
+/// Whether a call that returned `res` has to wait for readiness.
+pub(crate) fn would_block(res: i32) -> bool {
+    res == -errno::AGAIN || res == -errno::WOULDBLOCK
+}
+
+/// Whether `error` says that the process or the system has no free descriptor.
+pub(crate) fn out_of_descriptors(res: i32) -> bool {
+    res == -errno::MFILE || res == -errno::NFILE || res == -errno::NOBUFS || res == -errno::NOMEM
+}
+
+/// Whether an accept failed because of the connection that was to be accepted (accept(2)).
+pub(crate) fn lost_in_accept(res: i32) -> bool {
+    res == -errno::CONNABORTED || res == -errno::PROTO || res == -errno::INTR
+}
+
+/// Why a driver or a runtime could not be built, with the remedy in the text.
+pub(crate) fn with_context(error: &io::Error, context: &str) -> io::Error {
+    io::Error::new(error.kind(), format!("{context}: {error}"))
+}

@@ -1,0 +1,106 @@
+//! Operations: what can be asked of a driver, one file each.
+//!
+//! An operation owns its buffers, side structures and a reference to its descriptor. It has four
+//! parts: `META`, [`Op::fill`] (the request), `call` in the meta (the same request as a plain
+//! system call) and [`Op::decode`] (the result). To add one, copy the file nearest to it, name it
+//! after the system call, list it here and in PLATFORMS.md, and add its cases to the conformance
+//! suite.
+
+mod accept;
+mod accept_multi;
+mod close;
+mod connect;
+mod fence;
+mod file_io;
+mod fsync;
+mod iovecs;
+mod lane;
+mod nop;
+mod open;
+mod path;
+mod poll;
+mod recv;
+mod recv_msg;
+mod recv_multi;
+mod scope;
+mod send;
+mod send_msg;
+mod shutdown;
+pub(crate) mod slot;
+mod stat;
+mod submit;
+
+pub use accept::Accept;
+pub use accept_multi::AcceptMulti;
+pub use close::Close;
+pub use connect::Connect;
+pub use fence::{Awaiting, Fence};
+pub use file_io::{Read, ReadVectored, Write, WriteVectored};
+pub use fsync::Fsync;
+pub use lane::{Lane, LaneRun, Residue};
+pub use nop::Nop;
+pub use open::{Open, OpenWish};
+pub use path::{CreateDir, Remove, Rename};
+pub use poll::{Poll, Readable, Writable};
+pub use recv::Recv;
+pub use recv_msg::RecvMsg;
+pub use recv_multi::RecvMulti;
+pub(crate) use scope::Scope;
+pub use scope::{Elapsed, Timeout, timeout};
+pub use send::Send;
+pub use send_msg::SendMsg;
+pub use shutdown::Shutdown;
+pub use stat::{FileType, Metadata, Stat};
+pub use submit::Submit;
+pub(crate) use submit::detach as detach_close;
+
+pub(crate) use crate::sqe::{Class, Cqe, OpMeta, Sqe, flag, opcode};
+
+/// The most bytes that one request moves: what a completion can count.
+pub(crate) const LEN_MAX: usize = i32::MAX as usize & !4095;
+
+/// An operation with one result.
+///
+/// # Safety
+///
+/// 1. Every address that `fill` writes into the request is that of memory which the operation owns
+///    and which stays at its place while the operation, which itself does not move, is alive.
+/// 2. `META.call` does to this memory no more than the request says.
+/// 3. `decode` trusts a result only as far as the request allows: no more bytes than were asked for.
+pub unsafe trait Op: Unpin + 'static {
+    /// What the caller gets, with every buffer.
+    type Output;
+    /// What drivers know about it.
+    const META: &'static OpMeta;
+
+    /// Writes the request. The operation is in its final place and will not move until it ends.
+    fn fill(&mut self, sqe: &mut Sqe);
+
+    /// Turns the result into what the caller gets. A result that nobody waits for is decoded as
+    /// well and dropped, so it has to own what it got.
+    fn decode(self, cqe: Cqe) -> Self::Output;
+
+    /// What the finished operation left for a caller that went before: the bytes that it received,
+    /// or those that it did not send.
+    fn residue(&self, cqe: Cqe) -> &[u8] {
+        let _ = cqe;
+        &[]
+    }
+}
+
+/// An operation that yields results until it is cancelled or fails.
+///
+/// # Safety
+///
+/// The same as for [`Op`], 1 and 2.
+pub(crate) unsafe trait MultiOp: Unpin + 'static {
+    /// What drivers know about it.
+    const META: &'static OpMeta;
+
+    /// Writes the request.
+    fn fill(&mut self, sqe: &mut Sqe);
+
+    /// Takes one result in, the final one included; afterwards the operation is dropped. It may
+    /// wake tasks and nothing else that runs foreign code.
+    fn item(&mut self, cqe: Cqe);
+}
