@@ -141,13 +141,10 @@ impl Core {
         &self.pool
     }
 
-    /// Buffers that a receive could be given now; the pool grows if there are none.
+    /// Lets the pool grow after it was found empty; how many buffers came, and were given back by
+    /// other threads.
     pub(crate) fn grow_pool(&self) -> usize {
-        self.pool.collect();
-        match self.pool.free() {
-            0 => self.pool.grow(),
-            free => free,
-        }
+        self.pool.collect() + self.pool.grow()
     }
 
     pub(crate) fn mailbox(&self) -> &Arc<Mailbox> {

@@ -20,7 +20,8 @@ pub(crate) struct Mailbox {
     inbox: Mutex<Inbox>,
     waiting: AtomicUsize,
     asleep: AtomicBool,
-    bell: Arc<dyn Bell>,
+    /// Gone with the core, so that a waker that lives on holds none of its descriptors.
+    bell: Mutex<Option<Arc<dyn Bell>>>,
 }
 
 #[derive(Default)]
@@ -37,7 +38,7 @@ impl Mailbox {
             inbox: Mutex::new(inbox),
             waiting: AtomicUsize::new(0),
             asleep: AtomicBool::new(false),
-            bell,
+            bell: Mutex::new(Some(bell)),
         }
     }
 
@@ -70,8 +71,10 @@ impl Mailbox {
 
     /// Wakes the core if it sleeps.
     pub(crate) fn nudge(&self) {
-        if self.asleep.swap(false, Ordering::SeqCst) {
-            self.bell.ring();
+        if self.asleep.swap(false, Ordering::SeqCst)
+            && let Some(bell) = &*self.bell.lock().unwrap_or_else(PoisonError::into_inner)
+        {
+            bell.ring();
         }
     }
 
@@ -97,6 +100,8 @@ impl Mailbox {
     pub(crate) fn close(&self) {
         let mut inbox = self.inbox.lock().unwrap_or_else(PoisonError::into_inner);
         inbox.closed = true;
+        drop(inbox);
+        *self.bell.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }
 
     fn announce(&self) {

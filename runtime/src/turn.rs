@@ -198,6 +198,7 @@ pub(crate) fn shut_down(core: &Rc<Core>, drain: Duration) -> ShutdownReport {
         let limit = left.unwrap_or(RETRY).min(RETRY);
         wait(core, Some(limit));
     }
+    core.slots.abandon_finished();
     let operations_leaked = core.slots.pending();
     let mut driver = std::mem::replace(&mut *core.driver(), Driver::Closed);
     if operations_leaked > 0 {

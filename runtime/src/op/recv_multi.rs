@@ -28,6 +28,8 @@ use std::task::{Context, Poll, Waker};
 const HELD_MAX: usize = 256 * 1024;
 /// Bytes of a receive that does without the pool.
 const ALONE_LEN: usize = 4096;
+/// Receives without the pool after it was found empty, before it is tried again.
+const ALONE_RUN: u32 = 16;
 
 /// Receives for a connection.
 pub struct RecvMulti {
@@ -35,6 +37,8 @@ pub struct RecvMulti {
     shared: Rc<Shared>,
     armed: Option<(Rc<Core>, Key)>,
     at_end: bool,
+    /// Receives to come that do without the pool.
+    alone: u32,
 }
 
 #[derive(Default)]
@@ -65,7 +69,7 @@ enum Empty {
 impl RecvMulti {
     /// Receives from the socket `fd`; nothing happens before the first poll.
     pub fn new(fd: Fd) -> RecvMulti {
-        RecvMulti { fd, shared: Rc::default(), armed: None, at_end: false }
+        RecvMulti { fd, shared: Rc::default(), armed: None, at_end: false, alone: 0 }
     }
 
     /// Whether something was received that has not been handed out, or a request is in flight.
@@ -155,6 +159,7 @@ impl RecvMulti {
             let core = Core::current();
             core.counters().pool_empty.add(1);
             if core.grow_pool() == 0 {
+                self.alone = ALONE_RUN;
                 return Some(Ok(Empty::Starved));
             }
         } else if res < 0 && !(res == -errno::CANCELED && self.shared.paused.replace(false)) {
@@ -170,6 +175,10 @@ impl RecvMulti {
             return None;
         }
         if !core.facts().lends_buffers {
+            return Some(false);
+        }
+        if self.alone > 0 {
+            self.alone -= 1;
             return Some(false);
         }
         self.shared.paused.set(false);

@@ -145,7 +145,7 @@ impl Slots {
 
     /// Whether the result of `key` is there; otherwise `waker` is woken when it comes.
     pub(crate) fn poll(&self, key: Key, waker: &Waker) -> Option<Cqe> {
-        let slot = self.find(key).expect("the caller owns the slot");
+        let slot = self.find(key).expect("the runtime of this operation has shut down");
         if let State::Done(_) = slot.state.get() {
             return Some(slot.cqe.get());
         }
@@ -278,6 +278,15 @@ impl Slots {
         let slot = self.find(key).expect("the caller owns the slot");
         // SAFETY: a finished slot holds the operation that its vtable was made for.
         unsafe { (self.vtable(slot).residue)(slot.payload.get(), cqe) }
+    }
+
+    /// Drops, in the proper way, every result that nobody has taken.
+    pub(crate) fn abandon_finished(&self) {
+        self.for_each(|index, slot| {
+            if let State::Done(_) = slot.state.get() {
+                self.abandon(index, slot, slot.cqe.get());
+            }
+        });
     }
 
     /// Forgets all operations in flight: their memory stays as it is for ever.
