@@ -1,0 +1,157 @@
+//! A numbered stream of bytes under random time limits: each byte arrives once and in order.
+
+use crate::{Random, on_every_driver, setting};
+use ringbolt::net::{TcpListener, TcpStream};
+use ringbolt::{BufResult, Builder, PoolConfig};
+use std::io::Write;
+use std::sync::{Arc, mpsc};
+use std::time::{Duration, Instant};
+
+/// How the receiving side asks for bytes.
+#[derive(Clone, Copy, Debug)]
+enum Ask {
+    Lent,
+    Owned,
+    Both,
+}
+
+/// The stream repeats after a prime number of bytes, so that a loss of whole buffers shows.
+const PERIOD: u64 = 1_000_003;
+/// No piece is longer than this.
+const PIECE_MAX: u64 = 64 * 1024;
+
+/// The stream, one period and one piece long.
+fn pattern() -> Arc<[u8]> {
+    let mut random = Random(42);
+    let mut bytes: Vec<u8> = (0..PERIOD).map(|_| random.next() as u8).collect();
+    bytes.extend_from_within(..PIECE_MAX as usize);
+    bytes.into()
+}
+
+/// What the stream holds at `position`.
+fn expected(pattern: &[u8], position: u64, len: usize) -> &[u8] {
+    &pattern[(position % PERIOD) as usize..][..len]
+}
+
+/// Sends `total` bytes of the stream in pieces of random size, from a plain thread. Before every
+/// fourth piece or so it waits until a limit was reached on the other side.
+fn sender(
+    address: std::net::SocketAddr,
+    pattern: Arc<[u8]>,
+    total: u64,
+    seed: u64,
+    limit_reached: mpsc::Receiver<()>,
+) -> std::thread::JoinHandle<()> {
+    std::thread::spawn(move || {
+        let mut stream = std::net::TcpStream::connect(address).expect("the listener accepts");
+        let mut random = Random(seed | 1);
+        let mut position = 0;
+        while position < total {
+            if random.below(4) == 0 {
+                while limit_reached.try_recv().is_ok() {}
+                limit_reached.recv().expect("the receiver waits for more");
+            }
+            let len = (1 + random.below(PIECE_MAX)).min(total - position);
+            let piece = expected(&pattern, position, len as usize);
+            stream.write_all(piece).expect("the receiver reads to the end");
+            position += len;
+        }
+    })
+}
+
+async fn receive(
+    mut stream: TcpStream,
+    pattern: &[u8],
+    ask: Ask,
+    random: &mut Random,
+    limit_reached: mpsc::Sender<()>,
+) -> (u64, u64) {
+    let (mut position, mut expired) = (0u64, 0u64);
+    let mut expire = || {
+        expired += 1;
+        // The sender may have sent its last piece.
+        let _ = limit_reached.send(());
+    };
+    let mut check = |bytes: &[u8]| {
+        let right = bytes == expected(pattern, position, bytes.len());
+        assert!(right, "bytes are wrong, lost or twice there after {position}");
+        position += bytes.len() as u64;
+    };
+    loop {
+        let limit = Duration::from_nanos(1000 + random.below(999_000));
+        let lent = match ask {
+            Ask::Lent => true,
+            Ask::Owned => false,
+            Ask::Both => random.below(2) == 0,
+        };
+        if lent {
+            match ringbolt::timeout(limit, stream.recv()).await {
+                Ok(Ok(Some(chunk))) => check(&chunk),
+                Ok(Ok(None)) => break,
+                Ok(Err(error)) if ringbolt::is_cancelled(&error) => expire(),
+                Ok(Err(error)) => panic!("{error}"),
+                Err(_) => expire(),
+            }
+        } else {
+            let buf = Vec::with_capacity(1 + random.below(64 * 1024) as usize);
+            match ringbolt::timeout(limit, stream.read(buf)).await {
+                Ok(BufResult(Ok(0), _)) => break,
+                Ok(BufResult(Ok(n), buf)) => {
+                    assert_eq!(n, buf.len());
+                    check(&buf);
+                }
+                Ok(BufResult(Err(error), _)) if ringbolt::is_cancelled(&error) => expire(),
+                Ok(BufResult(Err(error), _)) => panic!("{error}"),
+                Err(_) => expire(),
+            }
+        }
+    }
+    (position, expired)
+}
+
+fn run(ask: Ask, mib: u64) {
+    let mut random = Random::new("ledger");
+    let total = mib << 20;
+    let pattern = pattern();
+    let pool = PoolConfig { buffer_len: 8192, buffers: 16, buffers_max: 64 };
+    on_every_driver(&Builder::new().pool(pool), |runtime| {
+        let start = Instant::now();
+        let (received, expired) = runtime.block_on(async {
+            let mut listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let (reached, limit_reached) = mpsc::channel();
+            let sending = sender(
+                listener.local_addr().unwrap(),
+                pattern.clone(),
+                total,
+                random.next(),
+                limit_reached,
+            );
+            let (stream, _) = listener.accept().await.unwrap();
+            let counts = receive(stream, &pattern, ask, &mut random, reached).await;
+            sending.join().expect("the sender does not fail");
+            counts
+        });
+        assert_eq!(received, total);
+        assert!(expired > mib, "{expired} limits were reached, which is too few to test anything");
+        eprintln!(
+            "ledger {ask:?} on {}: {mib} MiB, {expired} limits reached, 0 bytes lost, {:.1?}",
+            runtime.facts().driver,
+            start.elapsed()
+        );
+    });
+}
+
+#[test]
+fn lent_receives_lose_nothing_under_time_limits() {
+    run(Ask::Lent, setting("RINGBOLT_STRESS_MIB", 1024));
+}
+
+#[test]
+fn owned_receives_lose_nothing_under_time_limits() {
+    run(Ask::Owned, setting("RINGBOLT_STRESS_MIB", 1024));
+}
+
+#[test]
+fn mixed_receives_lose_nothing_under_time_limits() {
+    run(Ask::Both, setting("RINGBOLT_STRESS_MIB", 256).min(256));
+}
