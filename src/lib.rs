@@ -55,6 +55,11 @@ pub mod op {
     pub use ringbolt_runtime::op::*;
 }
 
+// The program in the README compiles.
+#[cfg(all(doctest, feature = "net"))]
+#[doc = include_str!("../README.md")]
+mod readme {}
+
 #[cfg(feature = "fs")]
 pub use ringbolt_fs as fs;
 #[cfg(feature = "net")]

@@ -81,7 +81,8 @@ impl Sleep {
 
     fn unset(&mut self) {
         if let Some((core, key)) = self.set.take() {
-            drop(core.timers().remove(key));
+            let waker = core.timers().remove(key);
+            drop(waker);
         }
     }
 }
@@ -91,23 +92,28 @@ impl Future for Sleep {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         if let Some((core, key)) = &self.set {
-            let replaced = core.timers().set_waker(*key, cx.waker());
-            return match replaced {
-                Ok(old) => {
+            let wakes = core.timers().wakes(*key, cx.waker());
+            match wakes {
+                Some(true) => return Poll::Pending,
+                Some(false) => {
+                    // Wakers are foreign code: they are cloned and dropped outside of the wheel.
+                    let waker = cx.waker().clone();
+                    let old = core.timers().replace_waker(*key, waker);
                     drop(old);
-                    Poll::Pending
+                    return Poll::Pending;
                 }
-                Err(()) => {
+                None => {
                     self.set = None;
-                    Poll::Ready(())
+                    return Poll::Ready(());
                 }
-            };
+            }
         }
         if self.deadline <= Instant::now() {
             return Poll::Ready(());
         }
         let core = Core::current();
-        let key = core.timers().insert(self.deadline, cx.waker().clone());
+        let waker = cx.waker().clone();
+        let key = core.timers().insert(self.deadline, waker);
         self.set = Some((core, key));
         Poll::Pending
     }

@@ -84,13 +84,18 @@ impl Wheel {
         self.release(key.index)
     }
 
-    /// Replaces the waker of a timer and returns the old one, or an error if it has fired.
-    pub(crate) fn set_waker(&mut self, key: TimerKey, waker: &Waker) -> Result<Option<Waker>, ()> {
-        let timer = self.find(key).ok_or(())?;
-        if timer.waker.as_ref().is_some_and(|old| old.will_wake(waker)) {
-            return Ok(None);
+    /// Whether a timer wakes the same task as `waker`; `None` if it has fired.
+    pub(crate) fn wakes(&mut self, key: TimerKey, waker: &Waker) -> Option<bool> {
+        let timer = self.find(key)?;
+        Some(timer.waker.as_ref().is_some_and(|old| old.will_wake(waker)))
+    }
+
+    /// Replaces the waker of a timer and returns the one that is not needed any more.
+    pub(crate) fn replace_waker(&mut self, key: TimerKey, waker: Waker) -> Option<Waker> {
+        match self.find(key) {
+            Some(timer) => timer.waker.replace(waker),
+            None => Some(waker),
         }
-        Ok(timer.waker.replace(waker.clone()))
     }
 
     /// When the wheel has to be looked at next: at a deadline, or before one.

@@ -111,28 +111,18 @@ impl Uring {
             buffers.refill();
         }
         self.push_backlog();
-        let block = limit != Some(Duration::ZERO);
+        // What does not fit goes out with the next wait, which this one must not delay.
+        let block = limit != Some(Duration::ZERO) && self.backlog.is_empty();
         let have = !self.ring.completion().is_empty();
-        let (waiting, work) = {
+        let (waiting, work, overflown) = {
             let queue = self.ring.submission();
-            (queue.len() as u32, queue.taskrun() || queue.cq_overflow())
+            (queue.len() as u32, queue.taskrun(), queue.cq_overflow())
         };
-        if waiting > 0 || work || (block && !have) {
+        self.tally.overflows += u64::from(overflown);
+        if waiting > 0 || work || overflown || (block && !have) {
             self.enter(waiting, u32::from(block && !have), limit)?;
         }
         self.reap(results);
-        // What did not fit before the enter goes out now, so that nothing waits for a later turn.
-        while !self.backlog.is_empty() {
-            self.push_backlog();
-            let waiting = self.ring.submission().len() as u32;
-            let before = results.len();
-            self.enter(waiting, 0, None)?;
-            self.reap(results);
-            let stuck = self.ring.submission().len() as u32 == waiting;
-            if stuck && results.len() == before {
-                break;
-            }
-        }
         Ok(())
     }
 
@@ -155,7 +145,6 @@ impl Uring {
     fn reap(&mut self, results: &mut Vec<Cqe>) {
         let mut woken = false;
         let queue = self.ring.completion();
-        self.tally.overflows = u64::from(queue.overflow());
         for entry in queue {
             let cqe =
                 Cqe { key: Key(entry.user_data()), res: entry.result(), flags: entry.flags() };
