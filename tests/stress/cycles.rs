@@ -1,6 +1,6 @@
 //! Random drops, cancels and forgets: what was open or lent before is what is open or lent after.
 
-use crate::{Random, on_every_driver, setting};
+use crate::{Random, alone, on_every_driver, setting};
 use ringbolt::Builder;
 use ringbolt::net::{TcpListener, TcpStream};
 use std::future::{Future, poll_fn};
@@ -67,6 +67,7 @@ fn open_descriptors() -> usize {
 
 #[test]
 fn descriptors_and_leases_are_what_they_were() {
+    let _alone = alone();
     let cycles = setting("RINGBOLT_STRESS_CYCLES", 100_000);
     let mut random = Random::new("cycles");
     let dir = tempfile::tempdir().unwrap();

@@ -1,6 +1,6 @@
 //! A numbered stream of bytes under random time limits: each byte arrives once and in order.
 
-use crate::{Random, on_every_driver, setting};
+use crate::{Random, alone, on_every_driver, setting};
 use ringbolt::net::{TcpListener, TcpStream};
 use ringbolt::{BufResult, Builder, PoolConfig};
 use std::io::Write;
@@ -110,6 +110,7 @@ async fn receive(
 }
 
 fn run(ask: Ask, mib: u64) {
+    let _alone = alone();
     let mut random = Random::new("ledger");
     let total = mib << 20;
     let pattern = pattern();

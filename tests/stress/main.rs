@@ -9,6 +9,13 @@ mod ledger;
 mod pool_of_four;
 
 use ringbolt::{Builder, DriverKind, Runtime};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+/// One test at a time: descriptors are counted for the whole process, and round trips are timed.
+fn alone() -> MutexGuard<'static, ()> {
+    static ALONE: Mutex<()> = Mutex::new(());
+    ALONE.lock().unwrap_or_else(PoisonError::into_inner)
+}
 
 /// Runs `test` on every driver that this machine has.
 fn on_every_driver(settings: &Builder, mut test: impl FnMut(&Runtime)) {

@@ -1,6 +1,6 @@
 //! A thousand connections on a pool of four buffers.
 
-use crate::on_every_driver;
+use crate::{alone, on_every_driver};
 use ringbolt::net::{TcpListener, TcpStream};
 use ringbolt::{Builder, PoolConfig};
 use std::cell::Cell;
@@ -45,6 +45,7 @@ async fn client(address: std::net::SocketAddr, id: usize, slowest: Rc<Cell<Durat
 
 #[test]
 fn no_byte_is_lost_and_nobody_stalls() {
+    let _alone = alone();
     let pool = PoolConfig { buffer_len: 1024, buffers: 4, buffers_max: 4 };
     on_every_driver(&Builder::new().pool(pool), |runtime| {
         let slowest = Rc::new(Cell::new(Duration::ZERO));
