@@ -1,8 +1,8 @@
 //! Received bytes, lent by a pool or owned.
 //!
-//! A chunk of a pool holds one reference on its buffer. The count is kept by the pool, on its thread,
-//! so that neither making nor splitting nor dropping a chunk allocates. What leaves the thread goes
-//! as a [`Bytes`], whose owner carries the reference on.
+//! A chunk of a pool holds one reference on its buffer. The count is kept by the pool, on its
+//! thread, so that neither making nor splitting nor dropping a chunk allocates. What leaves the
+//! thread goes as a [`Bytes`], whose owner carries the reference on.
 
 use std::fmt;
 use std::ops::Deref;

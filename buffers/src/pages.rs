@@ -11,8 +11,8 @@ use crate::owned::{IoBuf, IoBufMut};
 
 /// An owned allocation whose address is a multiple of a chosen power of two.
 ///
-/// Direct file I/O (`O_DIRECT`) and registered buffers need such memory. It is zeroed when made, has
-/// a fixed length, and is freed when dropped, on any thread.
+/// Direct file I/O (`O_DIRECT`) and registered buffers need such memory. It is zeroed when made,
+/// has a fixed length, and is freed when dropped, on any thread.
 ///
 /// # Examples
 ///
@@ -45,8 +45,8 @@ impl Pages {
     ///
     /// # Errors
     ///
-    /// `InvalidInput` if `len` is 0 or too large for the address space, or `align` is not a power of
-    /// two; `OutOfMemory` if the allocator has no such memory.
+    /// `InvalidInput` if `len` is 0 or too large for the address space, or `align` is not a power
+    /// of two; `OutOfMemory` if the allocator has no such memory.
     pub fn new(len: usize, align: usize) -> io::Result<Pages> {
         let invalid = |what: String| io::Error::new(io::ErrorKind::InvalidInput, what);
         if !align.is_power_of_two() {

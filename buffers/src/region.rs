@@ -1,7 +1,8 @@
 //! The memory of a pool, and the way back for buffers that were lent to other threads.
 //!
-//! Owned by the pool, by its chunks, and by every [`Shared`] piece, so that the memory outlives them
-//! all. Only the pool's own thread collects; any thread gives back, without locks or allocation:
+//! Owned by the pool, by its chunks, and by every [`Shared`] piece, so that the memory outlives
+//! them all. Only the pool's own thread collects; any thread gives back, without allocation, and
+//! without a lock except to wake:
 //!
 //! 1. `returned[bid]` counts the references given back (release).
 //! 2. The bit of `bid` is set in `marked` (release).

@@ -13,14 +13,14 @@ use crate::owned::{IoBuf, IoBufMut};
 
 /// A part of a buffer, which owns the whole buffer.
 ///
-/// Made by [`IoBuf::slice`], for writing some bytes of a buffer, and by [`IoBufMut::slice_mut`], for
-/// reading into a part of it. [`into_inner`](Slice::into_inner) gives the buffer back.
+/// Made by [`IoBuf::slice`], for writing some bytes of a buffer, and by [`IoBufMut::slice_mut`],
+/// for reading into a part of it. [`into_inner`](Slice::into_inner) gives the buffer back.
 ///
 /// A slice dereferences to the initialised bytes within its bounds. After a read into it
 /// ([`IoBufMut::set_init`]):
 ///
-/// - a slice **without an end** ends the buffer's content at the last byte that was read, as reading
-///   into the buffer itself would;
+/// - a slice **without an end** ends the buffer's content at the last byte that was read, as
+///   reading into the buffer itself would;
 /// - a slice **with an end** never shortens the buffer's content, so that what was initialised
 ///   behind the bytes read stays.
 ///
@@ -85,7 +85,8 @@ impl<B: IoBuf> Slice<B> {
 }
 
 // SAFETY: S1 and S2 hold since the slice owns a buffer that promises them, and shares no way to
-// write. S3: bounds change by `&mut` only. S4: the pointer comes from the buffer's, which covers all.
+// write. S3: bounds change by `&mut` only. S4: the pointer comes from the buffer's, which covers
+// all.
 unsafe impl<B: IoBuf> IoBuf for Slice<B> {
     fn io_parts(&self) -> (NonNull<u8>, usize) {
         let (start, initialised) = self.buf.io_parts();
@@ -124,8 +125,8 @@ impl<B: IoBuf> Deref for Slice<B> {
 
     fn deref(&self) -> &[u8] {
         let (start, len) = self.io_parts();
-        // SAFETY: `io_parts` of an `IoBuf` gives initialised memory (S1, S4) that nobody writes (S2)
-        // while it is borrowed.
+        // SAFETY: `io_parts` of an `IoBuf` gives initialised memory (S1, S4) that nobody writes
+        // (S2) while it is borrowed.
         unsafe { from_raw_parts(start.as_ptr(), len) }
     }
 }

@@ -171,7 +171,7 @@ unsafe impl<A: IoBufMut, B: IoBufMut> IoVectoredMut for (A, B) {
     }
 }
 
-// SAFETY: each part is an `IoBuf` that the triple owns; its memory stays when the triple moves (S1).
+// SAFETY: each part is an `IoBuf` that the triple owns; its memory stays when that moves (S1).
 unsafe impl<A: IoBuf, B: IoBuf, C: IoBuf> IoVectored for (A, B, C) {
     fn for_each_part(&self, f: &mut dyn FnMut(NonNull<u8>, usize)) {
         visit(&self.0, f);
