@@ -6,8 +6,10 @@
 #![cfg(target_os = "linux")]
 
 mod descriptors;
+mod fences;
 mod locked_memory;
 mod teardown;
+mod trap;
 
 use std::process::{Command, Output, Stdio};
 

@@ -5,111 +5,13 @@
 //! deadline, say that it left one operation, and never free the buffer, into which the kernel
 //! writes after all once the page is there.
 
-use ringbolt::{Builder, DriverKind, IoBuf, IoBufMut};
-use std::fs::File;
+use crate::trap::{Held, Trap, until_held};
+use ringbolt::{Builder, DriverKind};
 use std::future::{Future, poll_fn};
-use std::io::Read;
-use std::os::fd::{AsRawFd, FromRawFd};
 use std::pin::pin;
-use std::ptr::NonNull;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::task::Poll;
 use std::time::{Duration, Instant};
-
-const PAGE: usize = 4096;
-const API: u64 = 0xc018_aa3f;
-const REGISTER: u64 = 0xc020_aa00;
-const ZERO_PAGE: u64 = 0xc020_aa04;
-
-/// A page whose first touch is held until `release`. It is never unmapped.
-struct Trap {
-    descriptor: File,
-    page: NonNull<u8>,
-}
-
-// SAFETY: the page is only read by volatile loads.
-unsafe impl Sync for Trap {}
-
-impl Trap {
-    /// `None`, after saying why, where this process may not set one.
-    fn set() -> Option<Trap> {
-        // SAFETY: the call names no memory.
-        let fd = unsafe { libc::syscall(libc::SYS_userfaultfd, libc::O_CLOEXEC) };
-        if fd < 0 {
-            let error = std::io::Error::last_os_error();
-            eprintln!("SKIPPED: userfaultfd is not to be had here: {error}");
-            return None;
-        }
-        // SAFETY: `fd` is new.
-        let descriptor = unsafe { File::from_raw_fd(fd as i32) };
-        let mut api = [0xaa_u64, 0, 0];
-        control(&descriptor, API, &mut api);
-        let (protection, flags) =
-            (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS);
-        // SAFETY: a new mapping anywhere touches nothing that exists.
-        let page = unsafe { libc::mmap(std::ptr::null_mut(), PAGE, protection, flags, -1, 0) };
-        assert_ne!(page, libc::MAP_FAILED);
-        let page = NonNull::new(page.cast()).expect("a mapping is not at zero");
-        // Range, and the mode that traps the first touch.
-        let mut register = [page.as_ptr() as u64, PAGE as u64, 1, 0];
-        control(&descriptor, REGISTER, &mut register);
-        Some(Trap { descriptor, page })
-    }
-
-    /// Waits until somebody is held.
-    fn wait(&self) {
-        let mut message = [0; 32];
-        let n = (&self.descriptor).read(&mut message).expect("a message comes");
-        assert_eq!(n, 32);
-    }
-
-    /// Puts an empty page there and lets who is held go on.
-    fn release(&self) {
-        let mut zero = [self.page.as_ptr() as u64, PAGE as u64, 0, 0];
-        control(&self.descriptor, ZERO_PAGE, &mut zero);
-    }
-
-    fn first_byte(&self) -> u8 {
-        // SAFETY: the page is mapped for ever; the kernel may write to it at any time.
-        unsafe { self.page.as_ptr().read_volatile() }
-    }
-}
-
-fn control(descriptor: &File, request: u64, argument: &mut [u64]) {
-    let fd = descriptor.as_raw_fd();
-    // SAFETY: the argument has the size that the request asks for.
-    let n = unsafe { libc::ioctl(fd, request, argument.as_mut_ptr()) };
-    assert_eq!(n, 0, "ioctl {request:#x}: {}", std::io::Error::last_os_error());
-}
-
-/// A buffer on the trap that tells when it is dropped.
-struct Held {
-    page: NonNull<u8>,
-    dropped: Arc<AtomicBool>,
-}
-
-// SAFETY: the page is mapped for ever and used by nobody else.
-unsafe impl IoBuf for Held {
-    fn io_parts(&self) -> (NonNull<u8>, usize) {
-        (self.page, 0)
-    }
-}
-
-// SAFETY: as above; nothing gives access to the bytes.
-unsafe impl IoBufMut for Held {
-    fn io_parts_mut(&mut self) -> (NonNull<u8>, usize) {
-        (self.page, 64)
-    }
-
-    unsafe fn set_init(&mut self, _: usize) {}
-}
-
-impl Drop for Held {
-    fn drop(&mut self) {
-        self.dropped.store(true, Ordering::SeqCst);
-    }
-}
 
 fn end_in_mid_copy(driver: DriverKind) {
     const DRAIN: Duration = Duration::from_millis(200);
@@ -122,7 +24,7 @@ fn end_in_mid_copy(driver: DriverKind) {
     };
     let Some(trap) = Trap::set() else { return };
     let dropped = Arc::new(AtomicBool::new(false));
-    let buf = Held { page: trap.page, dropped: dropped.clone() };
+    let buf = Held::new(&trap, dropped.clone());
     std::thread::scope(|scope| {
         let held = until_held(scope, &trap);
         runtime.block_on(async {
@@ -153,31 +55,6 @@ fn end_in_mid_copy(driver: DriverKind) {
     eprintln!(
         "{driver:?}: ended after {took:.0?}, and the kernel wrote into the buffer after that"
     );
-}
-
-/// A future that is ready once the trap holds somebody.
-fn until_held<'s, 't: 's>(
-    scope: &'s std::thread::Scope<'s, 't>,
-    trap: &'t Trap,
-) -> impl Future<Output = ()> + use<> {
-    let shared = Arc::new(std::sync::Mutex::new((false, None::<std::task::Waker>)));
-    let ours = shared.clone();
-    scope.spawn(move || {
-        trap.wait();
-        let mut state = shared.lock().unwrap();
-        state.0 = true;
-        if let Some(waker) = state.1.take() {
-            waker.wake();
-        }
-    });
-    poll_fn(move |cx| {
-        let mut state = ours.lock().unwrap();
-        if state.0 {
-            return Poll::Ready(());
-        }
-        state.1 = Some(cx.waker().clone());
-        Poll::Pending
-    })
 }
 
 #[test]

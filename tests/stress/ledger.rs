@@ -3,8 +3,11 @@
 use crate::{Random, alone, on_every_driver, setting};
 use ringbolt::net::{TcpListener, TcpStream};
 use ringbolt::{BufResult, Builder, PoolConfig};
+use std::future::{Future, poll_fn};
 use std::io::Write;
+use std::pin::pin;
 use std::sync::{Arc, mpsc};
+use std::task::Poll;
 use std::time::{Duration, Instant};
 
 /// How the receiving side asks for bytes.
@@ -59,6 +62,35 @@ fn sender(
     })
 }
 
+/// How a receive ends whose time is over.
+#[derive(Clone, Copy, Debug)]
+enum End {
+    /// By `timeout`, which waits for its end.
+    Limit,
+    /// By a drop, as the branch of a `select` that lost.
+    Drop,
+    /// It is forgotten in flight.
+    Forget,
+}
+
+/// Runs `future` until it is ready or `limit` is over; `None` if it was left.
+async fn within<F: Future>(limit: Duration, end: End, future: F) -> Option<F::Output> {
+    if let End::Limit = end {
+        return ringbolt::timeout(limit, future).await.ok();
+    }
+    let mut future = Box::pin(future);
+    let mut sleep = pin!(ringbolt::sleep(limit));
+    let won = poll_fn(|cx| match future.as_mut().poll(cx) {
+        Poll::Ready(output) => Poll::Ready(Some(output)),
+        Poll::Pending => sleep.as_mut().poll(cx).map(|()| None),
+    })
+    .await;
+    if won.is_none() && matches!(end, End::Forget) {
+        std::mem::forget(future);
+    }
+    won
+}
+
 async fn receive(
     mut stream: TcpStream,
     pattern: &[u8],
@@ -79,30 +111,35 @@ async fn receive(
     };
     loop {
         let limit = Duration::from_nanos(1000 + random.below(999_000));
+        let end = match random.below(16) {
+            0 => End::Forget,
+            n if n % 2 == 0 => End::Drop,
+            _ => End::Limit,
+        };
         let lent = match ask {
             Ask::Lent => true,
             Ask::Owned => false,
             Ask::Both => random.below(2) == 0,
         };
         if lent {
-            match ringbolt::timeout(limit, stream.recv()).await {
-                Ok(Ok(Some(chunk))) => check(&chunk),
-                Ok(Ok(None)) => break,
-                Ok(Err(error)) if ringbolt::is_cancelled(&error) => expire(),
-                Ok(Err(error)) => panic!("{error}"),
-                Err(_) => expire(),
+            match within(limit, end, stream.recv()).await {
+                Some(Ok(Some(chunk))) => check(&chunk),
+                Some(Ok(None)) => break,
+                Some(Err(error)) if ringbolt::is_cancelled(&error) => expire(),
+                Some(Err(error)) => panic!("{error}"),
+                None => expire(),
             }
         } else {
             let buf = Vec::with_capacity(1 + random.below(64 * 1024) as usize);
-            match ringbolt::timeout(limit, stream.read(buf)).await {
-                Ok(BufResult(Ok(0), _)) => break,
-                Ok(BufResult(Ok(n), buf)) => {
+            match within(limit, end, stream.read(buf)).await {
+                Some(BufResult(Ok(0), _)) => break,
+                Some(BufResult(Ok(n), buf)) => {
                     assert_eq!(n, buf.len());
                     check(&buf);
                 }
-                Ok(BufResult(Err(error), _)) if ringbolt::is_cancelled(&error) => expire(),
-                Ok(BufResult(Err(error), _)) => panic!("{error}"),
-                Err(_) => expire(),
+                Some(BufResult(Err(error), _)) if ringbolt::is_cancelled(&error) => expire(),
+                Some(BufResult(Err(error), _)) => panic!("{error}"),
+                None => expire(),
             }
         }
     }
