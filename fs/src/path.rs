@@ -59,7 +59,10 @@ pub async fn create_dir_all<P: AsRef<Path>>(path: P) -> io::Result<()> {
     while let Some(dir) = at.filter(|dir| !dir.as_os_str().is_empty()) {
         match metadata(dir).await {
             Ok(found) if found.is_dir() => break,
-            Ok(_) => return Err(io::Error::from(io::ErrorKind::NotADirectory)),
+            Ok(_) => {
+                let error = io::Error::from(io::ErrorKind::NotADirectory);
+                return Err(named("create directory", dir, &error));
+            }
             Err(error) if error.kind() == io::ErrorKind::NotFound => missing.push(dir),
             Err(error) => return Err(error),
         }

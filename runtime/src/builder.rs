@@ -191,12 +191,14 @@ impl Runtime {
 
 impl Drop for Runtime {
     fn drop(&mut self) {
-        // A runtime that is dropped inside of another cannot run; its memory is left as it is.
-        if Core::try_current().is_some() {
+        // Inside of another runtime, or while the thread gives up its storage, this one cannot run;
+        // its memory is left as it is.
+        let Some(entered) = self.core.try_enter() else {
             std::mem::forget(self.core.clone());
             return;
-        }
-        let report = self.finish(self.drain);
+        };
+        let report = turn::shut_down(&self.core, self.drain);
+        drop(entered);
         if report.operations_leaked > 0 {
             eprintln!(
                 "ringbolt: {} operations did not end within {:?}; their buffers are not freed",

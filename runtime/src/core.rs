@@ -88,10 +88,19 @@ impl Core {
     ///
     /// Outside of a runtime.
     pub(crate) fn current() -> Rc<Core> {
-        Core::try_current().expect(
-            "no ringbolt runtime runs on this thread: use #[ringbolt::main], Runtime::block_on or \
-             ringbolt::cores",
-        )
+        Core::try_current().unwrap_or_else(|| no_runtime())
+    }
+
+    /// Calls `f` with the core of the calling thread. `f` runs no foreign code.
+    ///
+    /// # Panics
+    ///
+    /// Outside of a runtime.
+    pub(crate) fn with<T>(f: impl FnOnce(&Core) -> T) -> T {
+        CURRENT.with(|current| match &*current.borrow() {
+            Some(core) => f(core),
+            None => no_runtime(),
+        })
     }
 
     /// The core of the calling thread, if there is one.
@@ -107,8 +116,9 @@ impl Core {
         let _ = CURRENT.try_with(|current| {
             if let Some(core) = &*current.borrow()
                 && std::ptr::eq(&*core.mailbox, mailbox)
+                && let Some(runnable) = runnable.take()
             {
-                core.ready.borrow_mut().extend(runnable.take());
+                core.ready.borrow_mut().push_back(runnable);
             }
         });
         if let Some(runnable) = runnable {
@@ -122,15 +132,23 @@ impl Core {
     ///
     /// If another runtime runs on this thread.
     pub(crate) fn enter(self: &Rc<Core>) -> Entered {
-        CURRENT.with(|current| {
+        self.try_enter()
+            .expect("a ringbolt runtime already runs on this thread: await instead of blocking")
+    }
+
+    /// As [`Core::enter`]; `None` if another runtime runs on this thread, or if the thread is ending
+    /// and has given up its storage.
+    pub(crate) fn try_enter(self: &Rc<Core>) -> Option<Entered> {
+        let entered = CURRENT.try_with(|current| {
             let mut current = current.borrow_mut();
-            assert!(
-                current.is_none(),
-                "a ringbolt runtime already runs on this thread: await instead of blocking"
-            );
-            *current = Some(self.clone());
+            let free = current.is_none();
+            if free {
+                *current = Some(self.clone());
+            }
+            free
         });
-        Entered(())
+        // Made only then, since its destructor ends what it stands for.
+        entered.unwrap_or(false).then(|| Entered(()))
     }
 
     pub(crate) fn facts(&self) -> &Facts {
@@ -144,7 +162,15 @@ impl Core {
     /// Lets the pool grow after it was found empty; how many buffers came, and were given back by
     /// other threads.
     pub(crate) fn grow_pool(&self) -> usize {
-        self.pool.collect() + self.pool.grow()
+        let returned = self.pool.collect();
+        // What is not lent is free, or waits in the driver. When many connections found the pool
+        // empty at once, the first of them made it grow, and that is enough for the others.
+        let introduced = self.pool.introduced();
+        let there = introduced - self.pool.leased();
+        if introduced < self.pool.buffers_max() && there > introduced / 4 {
+            return there;
+        }
+        returned + self.pool.grow()
     }
 
     pub(crate) fn mailbox(&self) -> &Arc<Mailbox> {
@@ -275,12 +301,20 @@ impl Core {
     }
 }
 
+#[cold]
+fn no_runtime() -> ! {
+    panic!(
+        "no ringbolt runtime runs on this thread: use #[ringbolt::main], Runtime::block_on or \
+         ringbolt::cores"
+    )
+}
+
 /// Keeps a core current.
 pub(crate) struct Entered(());
 
 impl Drop for Entered {
     fn drop(&mut self) {
-        let core = CURRENT.with(|current| current.borrow_mut().take());
+        let core = CURRENT.try_with(|current| current.borrow_mut().take());
         drop(core);
     }
 }

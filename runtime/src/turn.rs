@@ -79,7 +79,8 @@ fn run_ready(core: &Core) {
     for _ in 0..count {
         let Some(runnable) = core.next_ready() else { return };
         core.counters().polls.add(1);
-        // A panic in the future is caught inside the task; one in a destructor arrives here.
+        // A panic in a future or a destructor is caught inside the task. Should one get past that,
+        // the core goes on all the same.
         if catch_unwind(AssertUnwindSafe(|| task::run(core, runnable))).is_err() {
             core.counters().panics.add(1);
         }

@@ -10,6 +10,7 @@ use std::future::Future;
 use std::io;
 use std::panic::resume_unwind;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc;
 use std::thread;
 
@@ -180,6 +181,7 @@ impl Remote {
     }
 
     /// Spawns the future that `make` makes on that core. `make` crosses threads, the future does not.
+    /// It runs whether or not the handle is kept, so that a connection can be handed over for good.
     /// If the core has gone, the handle says that the task was aborted.
     pub fn spawn<M, F>(&self, make: M) -> JoinHandle<F::Output>
     where
@@ -188,8 +190,11 @@ impl Remote {
         F::Output: Send + 'static,
     {
         let (sender, receiver) = oneshot::channel();
+        let aborted = Arc::new(AtomicBool::new(false));
+        let given_up = aborted.clone();
         let call = move |core: &std::rc::Rc<Core>| {
-            if sender.is_canceled() {
+            // A handle that was only dropped lets the task run.
+            if given_up.load(Ordering::Relaxed) {
                 return;
             }
             let task = spawn_on(core, async move { make().await });
@@ -205,7 +210,7 @@ impl Remote {
         };
         // A call that is given back is dropped, and with it the sender.
         let _ = self.mailbox.call(Box::new(call));
-        JoinHandle::of_channel(receiver)
+        JoinHandle::of_remote(receiver, aborted)
     }
 }
 

@@ -105,8 +105,9 @@ impl ListenOptions {
 /// A socket that accepts TCP connections.
 ///
 /// Connections belong to the listener: one that arrives while no future waits for it, or whose
-/// future was dropped, is what the next [`accept`](TcpListener::accept) returns. At most 256 wait
-/// in the listener, further ones in the system's backlog.
+/// future was dropped, is what the next [`accept`](TcpListener::accept) returns. Once 256 wait
+/// in the listener, further ones stay in the system's backlog; those that came in the same turn of
+/// the core are in the listener all the same.
 ///
 /// Dropping the listener closes the connections that wait in it.
 ///

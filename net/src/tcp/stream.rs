@@ -64,6 +64,8 @@ impl TcpStream {
         for address in address.to_addrs().await? {
             match connect_to(address).await {
                 Ok(stream) => return Ok(stream),
+                // The time limit concerns the other addresses as well.
+                Err(error) if is_given_up(&error) => return Err(error),
                 Err(error) => {
                     let text = format!("cannot connect to {address}: {error}");
                     last = Some(io::Error::new(error.kind(), text));

@@ -213,6 +213,7 @@ fn fallback_reason(error: &io::Error) -> String {
     let cause = match error.kind() {
         io::ErrorKind::PermissionDenied => forbidden_by(),
         io::ErrorKind::OutOfMemory => "RLIMIT_MEMLOCK leaves no room for a ring; raise it".into(),
+        _ if cfg!(not(target_os = "linux")) => "this system has none".into(),
         _ => "this kernel lacks what is needed".into(),
     };
     format!("io_uring is not available ({error}): {cause}; using readiness instead")

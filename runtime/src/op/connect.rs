@@ -40,7 +40,7 @@ unsafe impl Op for Connect {
     fn fill(&mut self, sqe: &mut Sqe) {
         sqe.fd = self.fd.raw();
         sqe.addr = Addr::pointer(self.address.as_ptr());
-        sqe.off = Addr::number(self.address.len().into());
+        sqe.off = Addr::number(self.address.len() as u64);
     }
 
     fn decode(self, cqe: Cqe) -> io::Result<()> {

@@ -67,10 +67,17 @@ impl Lane {
         Some(Residue { lane: self, cqe })
     }
 
+    /// Leaves the operation to its slot, which frees it once it has ended.
+    fn release(&mut self) {
+        if let Some(left) = self.left.take() {
+            left.core.slots.release(left.key);
+        }
+    }
+
     fn poll_left(&mut self, cx: &mut Context<'_>) -> Poll<Option<Cqe>> {
         let Some(left) = &self.left else { return Poll::Ready(None) };
         match left.core.slots.poll(left.key, cx.waker()) {
-            Some(cqe) => Poll::Ready(Some(cqe)),
+            Some((cqe, _)) => Poll::Ready(Some(cqe)),
             None => {
                 left.core.slots.cancel(left.key);
                 Poll::Pending
@@ -109,16 +116,16 @@ impl Residue<'_> {
     pub fn consume(self, n: usize) {
         let rest = self.bytes().len().checked_sub(n).expect("no more than the bytes there are");
         if rest == 0 {
-            self.lane.left = None;
+            self.lane.release();
         } else if let Some(left) = &mut self.lane.left {
             left.used += n;
         }
     }
 }
 
-impl Drop for Left {
+impl Drop for Lane {
     fn drop(&mut self) {
-        self.core.slots.release(self.key);
+        self.release();
     }
 }
 
@@ -151,16 +158,12 @@ impl<O: Op> Future for LaneRun<'_, O> {
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<O::Output> {
         let this = self.get_mut();
         let polled = this.submit.poll_for(Owner::Lane, cx);
-        match (&polled, this.lane.left.take()) {
-            // The slot is free and its generation has moved on: to release this key does nothing.
-            (Poll::Ready(_), Some(left)) => drop(left),
-            (Poll::Ready(_), None) => {}
-            (Poll::Pending, Some(left)) => this.lane.left = Some(left),
-            (Poll::Pending, None) => {
-                let (core, key) =
-                    this.submit.in_flight().expect("a pending operation is in flight");
-                this.lane.left = Some(Left { core: core.clone(), key, used: 0 });
-            }
+        if polled.is_ready() {
+            // The result has been taken, and the slot is free.
+            this.lane.left = None;
+        } else if this.lane.left.is_none() {
+            let (core, key) = this.submit.in_flight().expect("a pending operation is in flight");
+            this.lane.left = Some(Left { core: core.clone(), key, used: 0 });
         }
         polled
     }

@@ -87,9 +87,6 @@ impl RecvMulti {
     ///
     /// Nothing is lost when the future is dropped.
     pub async fn recv(&mut self, lane: &mut Lane) -> io::Result<Option<Chunk>> {
-        if let Some(taken) = self.take() {
-            return taken;
-        }
         match poll_fn(|cx| self.poll_chunk(cx)).await? {
             Ok(chunk) => Ok(chunk),
             Err(Empty::Starved) => self.recv_alone(lane).await,
@@ -98,20 +95,24 @@ impl RecvMulti {
     }
 
     /// What was received already, without waiting.
-    fn take(&mut self) -> Option<io::Result<Option<Chunk>>> {
+    fn take(&mut self) -> Option<Chunk> {
         let chunk = self.shared.queue.borrow_mut().pop_front()?;
         self.shared.held.set(self.shared.held.get() - chunk.len());
-        Some(Ok(Some(self.lend(chunk))))
+        Some(self.lend(chunk))
     }
 
     /// Hands `chunk` out; when few buffers are left, as a copy, so that nobody can hoard the pool.
     fn lend(&self, chunk: Chunk) -> Chunk {
-        let core = Core::current();
-        if chunk.is_pooled() && core.pool().is_low() {
-            core.counters().copied_out.add(1);
-            return Chunk::copied(&chunk);
+        if !chunk.is_pooled() {
+            return chunk;
         }
-        chunk
+        Core::with(|core| {
+            if !core.pool().is_low() {
+                return chunk;
+            }
+            core.counters().copied_out.add(1);
+            Chunk::copied(&chunk)
+        })
     }
 
     fn poll_chunk(
@@ -119,8 +120,8 @@ impl RecvMulti {
         cx: &mut Context<'_>,
     ) -> Poll<io::Result<Result<Option<Chunk>, Empty>>> {
         loop {
-            if let Some(taken) = self.take() {
-                return Poll::Ready(taken.map(Ok));
+            if let Some(chunk) = self.take() {
+                return Poll::Ready(Ok(Ok(Some(chunk))));
             }
             if self.at_end {
                 return Poll::Ready(Ok(Ok(None)));

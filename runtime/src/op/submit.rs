@@ -5,7 +5,7 @@
 //! of the slot and decodes it. The future itself only holds a key, so it may be dropped or
 //! forgotten at any time.
 
-use super::slot::{Owner, Payload, Slots, Vtable};
+use super::slot::{Owner, Payload, Vtable};
 use super::{Cqe, MultiOp, Op, Sqe, scope};
 use crate::core::Core;
 use crate::sqe::Key;
@@ -40,47 +40,45 @@ impl<O: Op> Submit<O> {
         Submit { state: State::Unstarted(op) }
     }
 
-    /// Puts the operation in flight for `owner`, or answers at once if that is not possible.
-    pub(super) fn start(&mut self, owner: Owner) -> Result<(Rc<Core>, Key), O::Output> {
-        match std::mem::replace(&mut self.state, State::Finished) {
-            State::Unstarted(op) => {
-                let core = Core::current();
-                match start(&core, op, owner) {
-                    Ok(key) => {
-                        self.state = State::InFlight(core.clone(), key);
-                        Ok((core, key))
-                    }
-                    Err((op, res)) => Err(op.decode(Cqe { key: Key(0), res, flags: 0 })),
-                }
+    /// Puts an operation that has not started in flight for `owner`, or answers if that is not
+    /// possible.
+    fn start(&mut self, owner: Owner) -> Option<O::Output> {
+        if !matches!(self.state, State::Unstarted(_)) {
+            return None;
+        }
+        let State::Unstarted(op) = std::mem::replace(&mut self.state, State::Finished) else {
+            unreachable!("checked above")
+        };
+        let core = Core::current();
+        match start(&core, op, owner) {
+            Ok(key) => {
+                self.state = State::InFlight(core, key);
+                None
             }
-            State::InFlight(core, key) => {
-                self.state = State::InFlight(core.clone(), key);
-                Ok((core, key))
-            }
-            State::Finished => panic!("an operation was polled after it had finished"),
+            Err((op, res)) => Some(op.decode(Cqe { key: Key(0), res, flags: 0 })),
         }
     }
 
     /// Polls the operation on behalf of `owner`.
     pub(super) fn poll_for(&mut self, owner: Owner, cx: &mut Context<'_>) -> Poll<O::Output> {
-        let (core, key) = match self.start(owner) {
-            Ok(started) => started,
-            Err(output) => return Poll::Ready(output),
-        };
-        match core.slots.poll(key, cx.waker()) {
-            Some(cqe) => {
-                self.state = State::Finished;
-                // SAFETY: the key came from `start` with this type, and the slot is finished.
-                let op = unsafe { take::<O>(&core.slots, key) };
-                Poll::Ready(op.decode(cqe))
-            }
-            None => {
-                if scope::note_waiting(&core) {
-                    core.slots.cancel(key);
-                }
-                Poll::Pending
-            }
+        if let Some(output) = self.start(owner) {
+            return Poll::Ready(output);
         }
+        let State::InFlight(core, key) = &self.state else {
+            panic!("an operation was polled after it had finished")
+        };
+        let Some((cqe, place)) = core.slots.poll(*key, cx.waker()) else {
+            if scope::note_waiting(core) {
+                core.slots.cancel(*key);
+            }
+            return Poll::Pending;
+        };
+        // SAFETY: the key came from `start` with this type, and the operation has ended, so that
+        // nobody else uses it.
+        let op = unsafe { Store::<O>::take(place) };
+        core.slots.free(*key);
+        self.state = State::Finished;
+        Poll::Ready(op.decode(cqe))
     }
 
     /// The key, once the operation is in flight and until its result has been taken.
@@ -130,10 +128,9 @@ pub(super) fn start<O: Op>(core: &Rc<Core>, op: O, owner: Owner) -> Result<Key, 
     if core.is_closed() || (owner != Owner::Orphan && scope::is_expired(core)) {
         return Err((op, -errno::CANCELED));
     }
-    let Some(key) = core.slots.insert(Store::<O>::VTABLE, owner) else {
+    let Some((key, place)) = core.slots.insert(Store::<O>::VTABLE, owner) else {
         return Err((op, -errno::NOBUFS));
     };
-    let place = core.slots.payload(key);
     // SAFETY: the slot is new, so nothing is stored in it.
     unsafe { Store::<O>::put(place, op) };
     // SAFETY: `put` just stored an operation of this type.
@@ -156,8 +153,7 @@ pub(crate) fn start_multi<M: MultiOp>(core: &Rc<Core>, op: M) -> Option<Key> {
     if core.is_closed() {
         return None;
     }
-    let key = core.slots.insert(Store::<M>::MULTI_VTABLE, Owner::Multi)?;
-    let place = core.slots.payload(key);
+    let (key, place) = core.slots.insert(Store::<M>::MULTI_VTABLE, Owner::Multi)?;
     // SAFETY: the slot is new, so nothing is stored in it.
     unsafe { Store::<M>::put(place, op) };
     // SAFETY: `put` just stored an operation of this type.
@@ -168,18 +164,6 @@ pub(crate) fn start_multi<M: MultiOp>(core: &Rc<Core>, op: M) -> Option<Key> {
     sqe.user_data = key.0;
     core.submit(&sqe, M::META);
     Some(key)
-}
-
-/// Moves the finished operation of `key` out of its slot.
-///
-/// # Safety
-///
-/// 1. The operation was started with type `O`. 2. It is finished.
-unsafe fn take<O: Op>(slots: &Slots, key: Key) -> O {
-    // SAFETY: by 1 and 2 the slot holds an `O` that nobody else uses.
-    let op = unsafe { Store::<O>::take(slots.payload(key)) };
-    slots.free(key);
-    op
 }
 
 /// How a `T` is kept in a slot: inside it where it fits, else in a box.

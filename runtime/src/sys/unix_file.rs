@@ -51,18 +51,32 @@ pub(crate) unsafe fn open(dir: i32, path: *const libc::c_char, flags: u32, mode:
     retry(|| unsafe { libc::openat(dir, path, flags as i32, mode) as isize })
 }
 
+/// Calls `at` with the offset, or `here` where there is none: if it is `u64::MAX`, or if the file is
+/// a pipe or the like, which io_uring reads and writes whatever the offset says.
+fn positioned(
+    offset: u64,
+    mut at: impl FnMut(libc::off_t) -> isize,
+    here: impl FnMut() -> isize,
+) -> i32 {
+    if offset != u64::MAX {
+        let res = retry(|| at(offset as libc::off_t));
+        if res != -libc::ESPIPE {
+            return res;
+        }
+    }
+    retry(here)
+}
+
 /// Reads at `offset`, or at the file's own position if it is `u64::MAX`.
 ///
 /// # Safety
 ///
 /// `ptr` is valid for `len` writes.
 pub(crate) unsafe fn read(fd: i32, ptr: *mut u8, len: usize, offset: u64) -> i32 {
-    if offset == u64::MAX {
-        // SAFETY: the caller's obligation is the call's.
-        return retry(|| unsafe { libc::read(fd, ptr.cast(), len) });
-    }
     // SAFETY: the caller's obligation is the call's.
-    retry(|| unsafe { libc::pread(fd, ptr.cast(), len, offset as libc::off_t) })
+    let at = |offset| unsafe { libc::pread(fd, ptr.cast(), len, offset) };
+    // SAFETY: as above.
+    positioned(offset, at, || unsafe { libc::read(fd, ptr.cast(), len) })
 }
 
 /// Writes at `offset`, or at the file's own position if it is `u64::MAX`.
@@ -71,28 +85,34 @@ pub(crate) unsafe fn read(fd: i32, ptr: *mut u8, len: usize, offset: u64) -> i32
 ///
 /// `ptr` is valid for `len` reads.
 pub(crate) unsafe fn write(fd: i32, ptr: *const u8, len: usize, offset: u64) -> i32 {
-    if offset == u64::MAX {
-        // SAFETY: the caller's obligation is the call's.
-        return retry(|| unsafe { libc::write(fd, ptr.cast(), len) });
-    }
     // SAFETY: the caller's obligation is the call's.
-    retry(|| unsafe { libc::pwrite(fd, ptr.cast(), len, offset as libc::off_t) })
+    let at = |offset| unsafe { libc::pwrite(fd, ptr.cast(), len, offset) };
+    // SAFETY: as above.
+    positioned(offset, at, || unsafe { libc::write(fd, ptr.cast(), len) })
 }
 
+/// Reads at `offset`, or at the file's own position if it is `u64::MAX`.
+///
 /// # Safety
 ///
 /// `parts` names `count` parts that are valid for writes.
 pub(crate) unsafe fn readv(fd: i32, parts: *const IoVec, count: u32, offset: u64) -> i32 {
     // SAFETY: the caller's obligation is the call's; `IoVec` is a transparent `iovec`.
-    retry(|| unsafe { libc::preadv(fd, parts.cast(), count as i32, offset as libc::off_t) })
+    let at = |offset| unsafe { libc::preadv(fd, parts.cast(), count as i32, offset) };
+    // SAFETY: as above.
+    positioned(offset, at, || unsafe { libc::readv(fd, parts.cast(), count as i32) })
 }
 
+/// Writes at `offset`, or at the file's own position if it is `u64::MAX`.
+///
 /// # Safety
 ///
 /// `parts` names `count` parts that are valid for reads.
 pub(crate) unsafe fn writev(fd: i32, parts: *const IoVec, count: u32, offset: u64) -> i32 {
     // SAFETY: the caller's obligation is the call's; `IoVec` is a transparent `iovec`.
-    retry(|| unsafe { libc::pwritev(fd, parts.cast(), count as i32, offset as libc::off_t) })
+    let at = |offset| unsafe { libc::pwritev(fd, parts.cast(), count as i32, offset) };
+    // SAFETY: as above.
+    positioned(offset, at, || unsafe { libc::writev(fd, parts.cast(), count as i32) })
 }
 
 pub(crate) fn fsync(fd: i32, data_only: bool) -> i32 {

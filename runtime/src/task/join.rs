@@ -6,11 +6,39 @@ use futures_channel::oneshot;
 use std::any::Any;
 use std::fmt;
 use std::future::Future;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 
 /// What a panic carried.
 pub(crate) type Payload = Box<dyn Any + Send>;
+
+/// What a task made, until somebody takes it. A panic in its destructor ends here: the cell of the
+/// task would make it the end of the process.
+pub(crate) struct Made<T>(Option<Result<T, Payload>>);
+
+impl<T> Made<T> {
+    pub(super) fn new(result: Result<T, Payload>) -> Made<T> {
+        Made(Some(result))
+    }
+
+    fn take(mut self) -> Result<T, Payload> {
+        self.0.take().expect("taken once, by the handle")
+    }
+}
+
+impl<T> Drop for Made<T> {
+    fn drop(&mut self) {
+        let Some(result) = self.0.take() else { return };
+        if catch_unwind(AssertUnwindSafe(|| drop(result))).is_err()
+            && let Some(core) = Core::try_current()
+        {
+            core.counters().panics.add(1);
+        }
+    }
+}
 
 /// Awaits the end of a task. Dropping it lets the task run on.
 pub struct JoinHandle<T> {
@@ -18,13 +46,14 @@ pub struct JoinHandle<T> {
 }
 
 enum Inner<T> {
-    Task(Option<async_task::FallibleTask<Result<T, Payload>, Meta>>, Meta),
+    Task(Option<async_task::FallibleTask<Made<T>, Meta>>, Meta),
     Channel(oneshot::Receiver<Result<T, Payload>>),
+    Remote(oneshot::Receiver<Result<T, Payload>>, Arc<AtomicBool>),
 }
 
 impl<T> JoinHandle<T> {
     pub(super) fn of_task(
-        task: async_task::FallibleTask<Result<T, Payload>, Meta>,
+        task: async_task::FallibleTask<Made<T>, Meta>,
         meta: Meta,
     ) -> JoinHandle<T> {
         JoinHandle { inner: Inner::Task(Some(task), meta) }
@@ -32,6 +61,14 @@ impl<T> JoinHandle<T> {
 
     pub(crate) fn of_channel(receiver: oneshot::Receiver<Result<T, Payload>>) -> JoinHandle<T> {
         JoinHandle { inner: Inner::Channel(receiver) }
+    }
+
+    /// The handle on a task of another core, which looks at `aborted` before it begins.
+    pub(crate) fn of_remote(
+        receiver: oneshot::Receiver<Result<T, Payload>>,
+        aborted: Arc<AtomicBool>,
+    ) -> JoinHandle<T> {
+        JoinHandle { inner: Inner::Remote(receiver, aborted) }
     }
 
     /// Ends the task at its next turn; its future is dropped on its own core. A task that has
@@ -46,6 +83,10 @@ impl<T> JoinHandle<T> {
             }
             Inner::Task(..) => {}
             Inner::Channel(receiver) => receiver.close(),
+            Inner::Remote(receiver, aborted) => {
+                aborted.store(true, Ordering::Relaxed);
+                receiver.close();
+            }
         }
     }
 
@@ -53,7 +94,7 @@ impl<T> JoinHandle<T> {
     pub fn is_finished(&self) -> bool {
         match &self.inner {
             Inner::Task(task, _) => task.as_ref().is_none_or(|t| t.is_finished()),
-            Inner::Channel(_) => false,
+            Inner::Channel(_) | Inner::Remote(..) => false,
         }
     }
 }
@@ -63,9 +104,11 @@ impl<T> Future for JoinHandle<T> {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let ended = match &mut self.inner {
-            Inner::Task(Some(task), _) => Pin::new(task).poll(cx),
+            Inner::Task(Some(task), _) => Pin::new(task).poll(cx).map(|made| made.map(Made::take)),
             Inner::Task(None, _) => panic!("a join handle was polled after it had finished"),
-            Inner::Channel(receiver) => Pin::new(receiver).poll(cx).map(Result::ok),
+            Inner::Channel(receiver) | Inner::Remote(receiver, _) => {
+                Pin::new(receiver).poll(cx).map(Result::ok)
+            }
         };
         ended.map(|result| match result {
             Some(Ok(value)) => Ok(value),

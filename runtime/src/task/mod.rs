@@ -8,9 +8,10 @@
 mod join;
 
 use crate::core::Core;
-pub(crate) use join::Payload;
+use join::Made;
 pub use join::{JoinError, JoinHandle};
 use std::future::Future;
+use std::mem::ManuallyDrop;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::rc::Rc;
@@ -57,7 +58,8 @@ where
 {
     let index = core.next_task();
     core.counters().spawned.add(1);
-    let tracked = Tracked { future, place: Place { core: core.clone(), index } };
+    let place = Place { core: core.clone(), index };
+    let tracked = Tracked { future: ManuallyDrop::new(future), place };
     let mailbox = core.mailbox().clone();
     let schedule = move |runnable: Runnable| Core::schedule(&mailbox, runnable);
     let meta = Meta { index };
@@ -85,9 +87,10 @@ pub(crate) fn run(core: &Core, runnable: Runnable) {
     }
 }
 
-/// A future that turns a panic into a result and leaves its core's list when it is dropped.
+/// A future that turns a panic into a result and leaves its core's list when it is dropped. A panic
+/// in its destructor ends here: the cell of the task would make it the end of the process.
 struct Tracked<F> {
-    future: F,
+    future: ManuallyDrop<F>,
     place: Place,
 }
 
@@ -97,20 +100,31 @@ struct Place {
 }
 
 impl<F: Future> Future for Tracked<F> {
-    type Output = Result<F::Output, Payload>;
+    type Output = Made<F::Output>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         // SAFETY: `future` is pinned structurally; it is never moved out, and dropped in place.
         let this = unsafe { self.get_unchecked_mut() };
         // SAFETY: as above.
-        let future = unsafe { Pin::new_unchecked(&mut this.future) };
+        let future = unsafe { Pin::new_unchecked(&mut *this.future) };
         match catch_unwind(AssertUnwindSafe(|| future.poll(cx))) {
             Ok(Poll::Pending) => Poll::Pending,
-            Ok(Poll::Ready(output)) => Poll::Ready(Ok(output)),
+            Ok(Poll::Ready(output)) => Poll::Ready(Made::new(Ok(output))),
             Err(payload) => {
                 this.place.core.counters().panics.add(1);
-                Poll::Ready(Err(payload))
+                Poll::Ready(Made::new(Err(payload)))
             }
+        }
+    }
+}
+
+impl<F> Drop for Tracked<F> {
+    fn drop(&mut self) {
+        let future = &mut self.future;
+        // SAFETY: the future is dropped here only, and not used afterwards.
+        let dropped = catch_unwind(AssertUnwindSafe(|| unsafe { ManuallyDrop::drop(future) }));
+        if dropped.is_err() {
+            self.place.core.counters().panics.add(1);
         }
     }
 }

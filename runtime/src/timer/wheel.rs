@@ -320,6 +320,18 @@ mod tests {
     }
 
     #[test]
+    fn a_deadline_between_two_ticks_is_not_early() {
+        let start = Instant::now();
+        let mut wheel = Wheel::new(start);
+        wheel.insert(start + Duration::from_nanos(1500), Waker::noop().clone());
+        let mut fired = Vec::new();
+        wheel.advance(start + Duration::from_nanos(1400), &mut fired);
+        assert!(fired.is_empty());
+        wheel.advance(start + Duration::from_nanos(2000), &mut fired);
+        assert_eq!(fired.len(), 1);
+    }
+
+    #[test]
     fn deadlines_beyond_the_span_are_kept() {
         let start = Instant::now();
         let mut wheel = Wheel::new(start);

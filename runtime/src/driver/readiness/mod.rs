@@ -167,7 +167,15 @@ impl Readiness {
         let mut batch = std::mem::replace(&mut self.staged, std::mem::take(&mut self.spare));
         for request in batch.drain(..) {
             match request.meta.class {
-                Class::Instant => self.execute(request, results),
+                Class::Instant => {
+                    let (opcode, fd) = (request.sqe.opcode, request.sqe.fd);
+                    self.execute(request, results);
+                    if opcode == opcode::SHUTDOWN && self.fds.knows(fd) {
+                        // Not every poller tells what this side did to its own socket.
+                        self.serve(fd, Direction::Read, results);
+                        self.serve(fd, Direction::Write, results);
+                    }
+                }
                 Class::Blocking => {
                     self.in_helper += 1;
                     FILES.execute(request.sqe, request.meta, &self.outbox);

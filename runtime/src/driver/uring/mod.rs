@@ -85,13 +85,17 @@ impl Uring {
     }
 
     pub(crate) fn submit(&mut self, sqe: &Sqe) {
-        let mut sqe = *sqe;
-        if !self.takes_limit {
-            sqe.limit = 0;
-        }
         self.tally.submitted += 1;
-        if !self.backlog.is_empty() || !self.push(&sqe) {
-            self.backlog.push_back(sqe);
+        if self.takes_limit {
+            self.stage(sqe);
+        } else {
+            self.stage(&Sqe { limit: 0, ..*sqe });
+        }
+    }
+
+    fn stage(&mut self, sqe: &Sqe) {
+        if !self.backlog.is_empty() || !self.push(sqe) {
+            self.backlog.push_back(*sqe);
         }
     }
 
@@ -161,10 +165,10 @@ impl Uring {
 
     fn push(&mut self, sqe: &Sqe) -> bool {
         // SAFETY: both are the 64 bytes of `struct io_uring_sqe`, checked below.
-        let entry = unsafe { std::mem::transmute::<Sqe, squeue::Entry>(*sqe) };
+        let entry = unsafe { &*std::ptr::from_ref(sqe).cast::<squeue::Entry>() };
         // SAFETY: the operation's slot keeps what the request names until its final result
         // (SAFETY.md, S1); the driver's own requests name memory of the driver.
-        unsafe { self.ring.submission().push(&entry) }.is_ok()
+        unsafe { self.ring.submission().push(entry) }.is_ok()
     }
 
     fn push_backlog(&mut self) {
@@ -271,6 +275,7 @@ fn limit_is_off(limit: u32) -> bool {
 }
 
 const _: () = assert!(size_of::<squeue::Entry>() == size_of::<Sqe>());
+const _: () = assert!(align_of::<squeue::Entry>() <= align_of::<Sqe>());
 
 impl Drop for Uring {
     fn drop(&mut self) {
