@@ -1,0 +1,6 @@
+//! What every driver promises, and what every operation does.
+
+mod errors;
+mod laws;
+mod lifecycle;
+mod results;

@@ -1,0 +1,5 @@
+//! Files, directories and names.
+
+mod content;
+mod fences;
+mod names;

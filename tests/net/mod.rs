@@ -1,0 +1,7 @@
+//! TCP streams, listeners and names.
+
+mod flow;
+mod listener;
+mod names;
+mod stream;
+mod torn;

@@ -1,0 +1,50 @@
+//! One test for each mistake that got past the others, or that only a certain order of events shows.
+
+use crate::support::*;
+use std::time::Duration;
+
+#[test]
+#[cfg(target_os = "linux")]
+fn a_connection_attempt_under_a_limit_says_cancelled() {
+    // The text with the address hid that the attempt had been cancelled.
+    on_every_driver(async |_| {
+        let (address, _filling) = full_listener();
+        let (dead, _nobody) = dead_address();
+        for addresses in [&[address][..], &[dead, address, address]] {
+            let attempt = ringbolt::net::TcpStream::connect(addresses);
+            let result = ringbolt::timeout(SHORT, attempt).await.expect("an operation was awaited");
+            assert!(ringbolt::is_cancelled(&result.unwrap_err()));
+        }
+    });
+}
+
+#[test]
+#[cfg(unix)]
+fn a_pipe_has_no_offsets_on_any_driver() {
+    use ringbolt::io::{Read as _, Write as _};
+    use std::os::fd::OwnedFd;
+    // pread(2) refuses a pipe, io_uring ignores the offset.
+    on_every_driver(async |_| {
+        let (reader, writer) = std::io::pipe().unwrap();
+        let mut source = ringbolt::fs::File::from_std(OwnedFd::from(reader).into());
+        let mut sink = ringbolt::fs::File::from_std(OwnedFd::from(writer).into());
+        sink.write_all("first").await.unwrap();
+        sink.write_vectored_at(["sec", "ond"], 1000).await.unwrap();
+        assert_eq!(source.read(Vec::with_capacity(5)).await.unwrap().1, b"first");
+        let parts = [Vec::with_capacity(2), Vec::with_capacity(4)];
+        let (n, parts) = source.read_vectored_at(parts, u64::MAX).await.unwrap();
+        assert_eq!((n, parts.concat()), (6, b"second".to_vec()));
+        sink.close().await.unwrap();
+        assert_eq!(source.read(Vec::with_capacity(5)).await.unwrap().0, 0);
+    });
+}
+
+#[test]
+fn a_failed_attempt_to_nest_leaves_the_outer_runtime_current() {
+    on_every_driver(async |case| {
+        let inner = case.builder.build().unwrap();
+        drop(inner);
+        ringbolt::sleep(Duration::from_micros(10)).await;
+        assert_eq!(ringbolt::spawn(async { 1 }).await.unwrap(), 1);
+    });
+}
