@@ -5,12 +5,18 @@
 //! | name | what |
 //! |---|---|
 //! | `errno` | the error numbers that the runtime tells apart |
+//! | `READINESS` `SEND_FLAGS` `ACCEPT_FLAGS` `POLL_IN` `POLL_OUT` | facts of its sockets |
+//! | `recv` `send` `recvmsg` `sendmsg` `accept` `connect` `shutdown` `poll_now` | never blocking |
+//! | `read` `write` `readv` `writev` `fsync` `open` `stat` `mkdir` `rename` `unlink` | may block |
 //! | `close` | gives a descriptor back |
-//! | `recv` `send` `recvmsg` `sendmsg` `accept` `connect` `shutdown` `poll_now` | sockets, never blocking |
-//! | `read` `write` `readv` `writev` `fsync` `open` `stat` `mkdir` `rename` `unlink` | files, may block |
-//! | `IoVec` `MsgHdr` `PathArg` `StatBuf` `Stat` | side structures of requests |
-//! | `open_flags` `set_nonblocking` `pin_thread` `on_termination` | set-up |
+//! | `CURRENT_DIR` `REMOVE_DIR` `STAT_MASK` `STAT_SELF` `STAT_NO_FOLLOW` | what those take |
+//! | `open_flags` | likewise, from the wishes of an `OpenOptions` |
+//! | `IoVec` `MsgHdr` `PathArg` `StatBuf` `stat_parts` | side structures of requests |
+//! | `into_raw_socket` `socket_from_raw` `into_raw_file` | descriptors of `std` and socket2 |
+//! | `reuse_address` | the options of a listener that mean different things |
+//! | `poll_source` `borrow_source` | descriptors as the poller takes them |
 //! | `AsFd` or `AsSocket` for `Fd` | so that socket2 can work on it |
+//! | `on_termination` `Termination` `pin_thread` | the process and its threads |
 
 #[cfg(unix)]
 mod unix;

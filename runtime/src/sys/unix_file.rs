@@ -51,8 +51,8 @@ pub(crate) unsafe fn open(dir: i32, path: *const libc::c_char, flags: u32, mode:
     retry(|| unsafe { libc::openat(dir, path, flags as i32, mode) as isize })
 }
 
-/// Calls `at` with the offset, or `here` where there is none: if it is `u64::MAX`, or if the file is
-/// a pipe or the like, which io_uring reads and writes whatever the offset says.
+/// Calls `at` with the offset, or `here` where there is none: if it is `u64::MAX`, or if the file
+/// is a pipe or the like, which io_uring reads and writes whatever the offset says.
 fn positioned(
     offset: u64,
     mut at: impl FnMut(libc::off_t) -> isize,
@@ -171,11 +171,11 @@ pub(crate) const STAT_MASK: u32 = libc::STATX_BASIC_STATS;
 pub(crate) const STAT_MASK: u32 = 0;
 
 /// Flags that make `stat` look at the descriptor itself.
-#[cfg(any(target_os = "linux", target_os = "freebsd"))]
+#[cfg(target_os = "linux")]
 pub(crate) const STAT_SELF: u32 = libc::AT_EMPTY_PATH as u32;
-/// An empty path stands for the descriptor itself.
-#[cfg(not(any(target_os = "linux", target_os = "freebsd")))]
-pub(crate) const STAT_SELF: u32 = 0;
+/// A sign for `stat` itself, which no system call sees.
+#[cfg(not(target_os = "linux"))]
+pub(crate) const STAT_SELF: u32 = 1 << 31;
 /// Flags that make `stat` look at a symbolic link itself.
 pub(crate) const STAT_NO_FOLLOW: u32 = libc::AT_SYMLINK_NOFOLLOW as u32;
 
@@ -203,8 +203,7 @@ pub(crate) unsafe fn stat(
     flags: u32,
     out: *mut StatBuf,
 ) -> i32 {
-    // SAFETY: the string has at least its zero byte.
-    if unsafe { *path } == 0 {
+    if flags & STAT_SELF != 0 {
         // SAFETY: the caller's obligation is the call's.
         return res(unsafe { libc::fstat(dir, out.cast()) } as isize);
     }
@@ -232,6 +231,8 @@ pub(crate) unsafe fn stat_parts(buf: &StatBuf) -> Stat {
 ///
 /// A successful `stat` wrote `buf`.
 #[cfg(not(target_os = "linux"))]
+// The widths of these fields differ from system to system.
+#[allow(clippy::unnecessary_cast)]
 pub(crate) unsafe fn stat_parts(buf: &StatBuf) -> Stat {
     // SAFETY: the caller's obligation is the call's.
     let s = unsafe { buf.assume_init_ref() };

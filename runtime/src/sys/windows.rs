@@ -1,8 +1,8 @@
 //! Sockets and set-up on Windows: thin calls that return a result or minus an error code.
 //!
 //! Descriptors are kept in 32 bits, of which the system never uses more for a handle or a socket
-//! (Interprocess Communication, Windows Developer documentation). Winsock needs no start here: every
-//! socket comes from `std` or socket2, which start it.
+//! ("Interprocess Communication Between 32-bit and 64-bit Applications" in its documentation).
+//! Winsock needs no start here: every socket comes from `std` or socket2, which start it.
 
 use super::DescKind;
 use crate::sqe::Sqe;
@@ -328,9 +328,11 @@ extern "system" fn on_console_event(event: u32) -> BOOL {
     if let Some(notify) = NOTIFY.get() {
         notify(what);
     }
-    while is_last {
+    if is_last {
         // The system ends the process as soon as this returns; the program gets what time there is.
-        std::thread::park();
+        loop {
+            std::thread::park();
+        }
     }
     1
 }

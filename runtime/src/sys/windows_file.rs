@@ -179,8 +179,10 @@ fn transfer(
         let ended = unsafe { GetOverlappedResult(handle, at, &mut n, 1) } != 0;
         // SAFETY: the call names no memory.
         let failed = unsafe { GetLastError() };
-        // SAFETY: `place` is still there, and the system writes this field as a whole.
-        let status = unsafe { (&raw const (*at).Internal).read_volatile() };
+        // SAFETY: `place` is still there.
+        let status = unsafe { &raw const (*at).Internal };
+        // SAFETY: as above, and the system writes this field as a whole.
+        let status = unsafe { status.read_volatile() };
         match ended {
             // The handle was signalled for another call.
             _ if status as i32 == STATUS_PENDING => continue,
