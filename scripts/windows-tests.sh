@@ -34,6 +34,8 @@ for argument in "$@"; do
     building+=("$argument")
 done
 cargo test --target "$windows_target" --no-run "${building[@]}" </dev/null
+# The suite starts the examples.
+cargo build --target "$windows_target" --examples </dev/null
 
 # One Wine server serves all test programs and ends after five idle minutes. It is started here, cut
 # off from our output: one started inside the pipeline below would hold the pipe open.

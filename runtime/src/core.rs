@@ -266,8 +266,9 @@ impl Core {
     }
 
     pub(crate) fn wake_all_tasks(&self) {
-        let wakers: Vec<Waker> =
-            self.tasks.borrow().iter().filter_map(|(_, entry)| entry.waker.clone()).collect();
+        // Wakers are called after the borrow has ended.
+        let mut wakers = Vec::with_capacity(self.task_count());
+        wakers.extend(self.tasks.borrow().iter().filter_map(|(_, entry)| entry.waker.clone()));
         wakers.into_iter().for_each(Waker::wake);
     }
 

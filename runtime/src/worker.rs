@@ -57,7 +57,7 @@ impl Cores {
         self
     }
 
-    /// Whether each thread is bound to a processor (default true; Linux only).
+    /// Whether each thread is bound to a processor (default true; Linux and Windows).
     pub fn pin(mut self, pin: bool) -> Cores {
         self.pin = pin;
         self

@@ -245,6 +245,8 @@ pub(crate) unsafe fn stat_parts(buf: &StatBuf) -> Stat {
     }
 }
 
+// The width of these numbers differs from system to system.
+#[allow(clippy::unnecessary_cast)]
 fn kind_of(mode: u32) -> FileKind {
     match mode & libc::S_IFMT as u32 {
         bits if bits == libc::S_IFREG as u32 => FileKind::File,

@@ -44,9 +44,11 @@ impl BufferRing {
     fn put(&mut self, bid: u16) {
         let index = usize::from(self.tail & self.mask);
         let base = self.entries.as_mut_ptr().cast::<BufRingEntry>();
-        // SAFETY: the index is below the number of entries, and the kernel reads entries only
-        // between its head and the published tail, which this one is not.
-        let entry = unsafe { &mut *base.add(index) };
+        // SAFETY: the index is below the number of entries.
+        let entry = unsafe { base.add(index) };
+        // SAFETY: the kernel reads entries only between its head and the published tail, where
+        // this one is not.
+        let entry = unsafe { &mut *entry };
         entry.set_addr(self.pool.ptr(bid).as_ptr() as u64);
         entry.set_len(self.pool.buffer_len() as u32);
         entry.set_bid(bid);
