@@ -39,6 +39,8 @@ pub(crate) struct Core {
     counters: Counters,
     scope: RefCell<Option<Rc<Scope>>>,
     closed: Cell<bool>,
+    /// The turn in which the pool grew last.
+    pool_grown: Cell<u64>,
     pub(crate) work: Work,
 }
 
@@ -78,6 +80,7 @@ impl Core {
             counters: Counters::default(),
             scope: RefCell::new(None),
             closed: Cell::new(false),
+            pool_grown: Cell::new(0),
             work: Work::default(),
         }))
     }
@@ -159,18 +162,17 @@ impl Core {
         &self.pool
     }
 
-    /// Lets the pool grow after it was found empty; how many buffers came, and were given back by
-    /// other threads.
-    pub(crate) fn grow_pool(&self) -> usize {
+    /// Lets the pool grow after it was found empty, once per turn: when many connections find it
+    /// empty together, what the first of them brings is for all. False if it cannot grow, and
+    /// nothing came back from other threads.
+    pub(crate) fn grow_pool(&self) -> bool {
         let returned = self.pool.collect();
-        // What is not lent is free, or waits in the driver. When many connections found the pool
-        // empty at once, the first of them made it grow, and that is enough for the others.
-        let introduced = self.pool.introduced();
-        let there = introduced - self.pool.leased();
-        if introduced < self.pool.buffers_max() && there > introduced / 4 {
-            return there;
+        let turn = self.counters.turns.get();
+        if self.pool_grown.replace(turn) == turn && self.pool.introduced() < self.pool.buffers_max()
+        {
+            return true;
         }
-        returned + self.pool.grow()
+        self.pool.grow() + returned > 0
     }
 
     pub(crate) fn mailbox(&self) -> &Arc<Mailbox> {

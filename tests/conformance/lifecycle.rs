@@ -2,8 +2,8 @@
 
 use crate::support::*;
 use ringbolt::op::{
-    Accept, Connect, CreateDir, Fd, Fsync, Nop, Open, OpenWish, Read, ReadVectored, Readable, Recv,
-    RecvMsg, Remove, Rename, Send, SendMsg, Shutdown, Stat, Submit, Writable, Write, WriteVectored,
+    Accept, CreateDir, Fd, Fsync, Nop, Open, OpenWish, Read, ReadVectored, Readable, Recv, RecvMsg,
+    Remove, Rename, Send, SendMsg, Shutdown, Stat, Submit, Writable, Write, WriteVectored,
 };
 use ringbolt::{is_cancelled, metrics, timeout};
 use std::io::Read as _;
@@ -55,7 +55,7 @@ impl Quiet {
             let mut all = all;
             let (domain, kind) = (socket2::Domain::IPV4, socket2::Type::STREAM);
             let socket = Fd::socket(socket2::Socket::new(domain, kind, None).unwrap()).unwrap();
-            let connect = Connect::new(socket, self.unanswered.0.into());
+            let connect = ringbolt::op::Connect::new(socket, self.unanswered.0.into());
             all.push(("connect", io(Submit::new(connect))));
             all
         };

@@ -6,6 +6,7 @@
 
 mod cycles;
 mod ledger;
+mod pool_growth;
 mod pool_of_four;
 
 use ringbolt::{Builder, DriverKind, Runtime};

@@ -1,8 +1,7 @@
 //! Several cores and what passes between them.
 
 use crate::support::*;
-use ringbolt::net::{ListenOptions, TcpStream};
-use ringbolt::{Builder, PoolConfig, Remote, cores, spawn};
+use ringbolt::{Builder, PoolConfig, Remote, cores};
 use std::io::ErrorKind;
 use std::panic::{AssertUnwindSafe, Location, catch_unwind};
 use std::sync::Mutex;
@@ -146,6 +145,8 @@ fn a_panic_on_a_core_reaches_the_caller() {
 #[test]
 #[cfg(target_os = "linux")]
 fn every_core_serves_its_share_of_a_port() {
+    use ringbolt::net::{ListenOptions, TcpStream};
+    use ringbolt::spawn;
     for case in cases() {
         let _deadline = deadline(case.name, Location::caller());
         // Keeps the port for the listeners, and has no share in it, since it does not listen.

@@ -1,5 +1,6 @@
 //! Requests to end the process.
 
+#[cfg(unix)]
 use crate::support::*;
 
 #[test]

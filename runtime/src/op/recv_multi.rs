@@ -159,7 +159,7 @@ impl RecvMulti {
         } else if res == -errno::NOBUFS {
             let core = Core::current();
             core.counters().pool_empty.add(1);
-            if core.grow_pool() == 0 {
+            if !core.grow_pool() {
                 self.alone = ALONE_RUN;
                 return Some(Ok(Empty::Starved));
             }
