@@ -1,7 +1,7 @@
 //! Copies a file, and reads on while it writes.
 //!
-//! What it teaches: files and `io::copy`, a sink of your own around a file, a task that reports while
-//! another works, and errors that say what is left on the disk.
+//! What it teaches: files and `io::copy`, a sink of your own around a file, a task that reports
+//! while another works, and errors that say what is left on the disk.
 //!
 //! ```text
 //! cargo run --release --example copy -- SRC DST

@@ -1,7 +1,7 @@
 //! Sends back what it receives, on every core.
 //!
-//! What it teaches: one listener per core on a shared port, a task per connection, and bytes that go
-//! from the kernel's buffer back to the kernel without being copied: `recv` lends a chunk, and
+//! What it teaches: one listener per core on a shared port, a task per connection, and bytes that
+//! go from the kernel's buffer back to the kernel without being copied: `recv` lends a chunk, and
 //! `write_all` takes it.
 //!
 //! ```text

@@ -109,7 +109,8 @@ async fn run(options: Options) -> io::Result<()> {
     }
     let Counts { open, relayed, failed, reset, up, down } = &*counts;
     say(&format!(
-        "relayed {} connections, {} of them reset; {} failed, {} still open; {} bytes up, {} down\n",
+        "relayed {} connections, {} of them reset; {} failed, {} still open; \
+         {} bytes up, {} down\n",
         relayed.get(),
         reset.get(),
         failed.get(),

@@ -1,7 +1,7 @@
 //! ringbolt: a completion-based async runtime, one thread and one io_uring per core.
 //!
-//! A program hands owned buffers to the kernel and gets them back, or asks for bytes and is lent the
-//! buffer that the kernel filled. Dropping a future never loses a byte, a descriptor or memory
+//! A program hands owned buffers to the kernel and gets them back, or asks for bytes and is lent
+//! the buffer that the kernel filled. Dropping a future never loses a byte, a descriptor or memory
 //! safety. Where io_uring is missing or forbidden, the same program runs on the readiness interface
 //! of its system (epoll, kqueue, Windows' AFD) with the same results.
 //!

@@ -1,4 +1,5 @@
-//! One test for each mistake that got past the others, or that only a certain order of events shows.
+//! One test for each mistake that got past the others, or that only a certain order of events
+//! shows.
 
 use crate::support::*;
 use std::time::Duration;

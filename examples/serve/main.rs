@@ -1,8 +1,8 @@
 //! A static file server for HTTP/1.1 on all cores: the whole of ringbolt at work.
 //!
-//! What it teaches: one runtime per core, each with a listener of its own on the same port; receives
-//! that lend their buffers; files read into buffers that go around; time limits; calls that would
-//! block sent elsewhere; and an end that loses no request.
+//! What it teaches: one runtime per core, each with a listener of its own on the same port;
+//! receives that lend their buffers; files read into buffers that go around; time limits; calls
+//! that would block sent elsewhere; and an end that loses no request.
 //!
 //! ```text
 //! cargo run --release --example serve -- --dir . --addr 127.0.0.1:8080

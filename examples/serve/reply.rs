@@ -207,8 +207,8 @@ impl Version {
         }
     }
 
-    /// Whether a list of tags has this one, or is the star that stands for all. A weak tag says that
-    /// the content means the same, which is enough for a copy that is to be kept.
+    /// Whether a list of tags has this one, or is the star that stands for all. A weak tag says
+    /// that the content means the same, which is enough for a copy that is to be kept.
     fn is_among(&self, tags: &[u8], weak_too: bool) -> bool {
         tags.trim_ascii() == b"*"
             || tags.split(|&byte| byte == b',').map(<[u8]>::trim_ascii).any(|tag| {

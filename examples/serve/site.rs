@@ -9,7 +9,8 @@ use std::path::PathBuf;
 use std::rc::Rc;
 use std::time::Duration;
 
-/// A buffer holds the head of a response with the beginning of its body, then the rest part by part.
+/// A buffer holds the head of a response with the beginning of its body, then the rest part by
+/// part.
 pub(crate) const BUFFER_LEN: usize = 128 * 1024;
 /// Buffers that are kept for the next response.
 const BUFFERS_KEPT: usize = 64;
@@ -84,7 +85,8 @@ impl Site {
         self.open.borrow_mut().insert(id, Open { task, idle });
     }
 
-    /// Closes the connections that are between two requests, and gives the others `limit` to finish.
+    /// Closes the connections that are between two requests, and gives the others `limit` to
+    /// finish.
     pub(crate) async fn end(&self, limit: Duration) -> Tally {
         self.ending.set(true);
         let mut open = self.open.take();

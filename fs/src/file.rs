@@ -66,7 +66,8 @@ impl File {
     ///
     /// # Cancellation
     ///
-    /// Dropping the future leaves the file as it is; the buffer is freed once the system let go of it.
+    /// Dropping the future leaves the file as it is; the buffer is freed once the system let go of
+    /// it.
     pub async fn read_at<B: IoBufMut>(&self, buf: B, offset: u64) -> BufResult<usize, B> {
         Submit::new(op::Read::new(self.fd.clone(), buf, offset)).await
     }
@@ -180,8 +181,8 @@ impl File {
     ///
     /// # Errors
     ///
-    /// Those of close(2), such as an error of an earlier write on a network file system. The file is
-    /// closed all the same.
+    /// Those of close(2), such as an error of an earlier write on a network file system. The file
+    /// is closed all the same.
     pub async fn close(self) -> Result<()> {
         self.writes.pass().await;
         let File { mut fd, .. } = self;

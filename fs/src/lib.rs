@@ -1,7 +1,7 @@
 //! Files for ringbolt.
 //!
-//! A method here builds an operation and submits it. On io_uring the kernel executes it, elsewhere a
-//! helper thread does; a core never waits for a disk.
+//! A method here builds an operation and submits it. On io_uring the kernel executes it, elsewhere
+//! a helper thread does; a core never waits for a disk.
 
 #![forbid(unsafe_code)]
 

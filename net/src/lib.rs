@@ -1,8 +1,8 @@
 //! TCP and name resolution for ringbolt.
 //!
-//! A method here builds an operation and submits it; what an operation does, and how it is cancelled,
-//! is in `ringbolt_runtime::op`. Received bytes belong to the connection and accepted connections to
-//! the listener, so a future may be dropped at any time and nothing is lost.
+//! A method here builds an operation and submits it; what an operation does, and how it is
+//! cancelled, is in `ringbolt_runtime::op`. Received bytes belong to the connection and accepted
+//! connections to the listener, so a future may be dropped at any time and nothing is lost.
 
 #![forbid(unsafe_code)]
 

@@ -89,14 +89,16 @@ impl Builder {
         self
     }
 
-    /// Requests that fit into the submission queue of a ring (default 256); more wait outside of it.
-    /// The kernel rounds up to a power of two, and the completion queue has eight times as many.
+    /// Requests that fit into the submission queue of a ring (default 256); more wait outside of
+    /// it. The kernel rounds up to a power of two, and the completion queue has eight times as
+    /// many.
     pub fn ring_entries(mut self, entries: u32) -> Builder {
         self.settings.ring_entries = entries.clamp(1, 32768);
         self
     }
 
-    /// The pool of buffers that receives borrow from (default 16 KiB each, 128 at first, at most 2,048).
+    /// The pool of buffers that receives borrow from (default 16 KiB each, 128 at first, at most
+    /// 2,048).
     pub fn pool(mut self, pool: PoolConfig) -> Builder {
         self.settings.pool = pool;
         self

@@ -139,8 +139,8 @@ impl Core {
             .expect("a ringbolt runtime already runs on this thread: await instead of blocking")
     }
 
-    /// As [`Core::enter`]; `None` if another runtime runs on this thread, or if the thread is ending
-    /// and has given up its storage.
+    /// As [`Core::enter`]; `None` if another runtime runs on this thread, or if the thread is
+    /// ending and has given up its storage.
     pub(crate) fn try_enter(self: &Rc<Core>) -> Option<Entered> {
         let entered = CURRENT.try_with(|current| {
             let mut current = current.borrow_mut();

@@ -38,7 +38,8 @@ pub(crate) struct Counters {
     pub(crate) panics: Counter,
 }
 
-/// A snapshot of what the current core has counted since it started, from [`metrics`](crate::metrics).
+/// A snapshot of what the current core has counted since it started, from
+/// [`metrics`](crate::metrics).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Metrics {

@@ -1,9 +1,9 @@
 //! The narrow waist: one request format and one result format for every driver.
 //!
-//! [`Sqe`] has the layout of the kernel's `struct io_uring_sqe` (io_uring_enter(2)), so the io_uring
-//! driver copies it as it is; the other drivers read its fields. It compiles on every target, and
-//! its address fields are real pointers, so that provenance survives the trip through a driver.
-//! Operations fill it, drivers execute it, nothing else touches it.
+//! [`Sqe`] has the layout of the kernel's `struct io_uring_sqe` (io_uring_enter(2)), so the
+//! io_uring driver copies it as it is; the other drivers read its fields. It compiles on every
+//! target, and its address fields are real pointers, so that provenance survives the trip through a
+//! driver. Operations fill it, drivers execute it, nothing else touches it.
 
 /// One field of an [`Sqe`] that holds either a number or an address.
 #[repr(C)]

@@ -63,8 +63,8 @@ impl Cores {
         self
     }
 
-    /// Runs the future that `main` makes on every core, and returns what they returned, in the order
-    /// of the cores.
+    /// Runs the future that `main` makes on every core, and returns what they returned, in the
+    /// order of the cores.
     ///
     /// # Errors
     ///
@@ -180,9 +180,9 @@ impl Remote {
         Remote { mailbox: Core::current().mailbox().clone() }
     }
 
-    /// Spawns the future that `make` makes on that core. `make` crosses threads, the future does not.
-    /// It runs whether or not the handle is kept, so that a connection can be handed over for good.
-    /// If the core has gone, the handle says that the task was aborted.
+    /// Spawns the future that `make` makes on that core. `make` crosses threads, the future does
+    /// not. It runs whether or not the handle is kept, so that a connection can be handed over for
+    /// good. If the core has gone, the handle says that the task was aborted.
     pub fn spawn<M, F>(&self, make: M) -> JoinHandle<F::Output>
     where
         M: FnOnce() -> F + Send + 'static,

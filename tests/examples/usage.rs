@@ -10,7 +10,7 @@ const ALL: [&str; 5] = ["serve", "echo", "proxy", "copy", "hello_file"];
 fn help_is_offered() {
     for name in ALL {
         for option in ["--help", "-h"] {
-            let ended = Program::start(name, "auto", &[option]).end();
+            let ended = Program::start(name, "readiness", &[option]).end();
             assert_eq!((ended.code, &*ended.stderr), (Some(0), ""), "{name}");
             let has = |part: &str| ended.stdout.contains(part);
             assert!(has(&format!("usage: {name}")), "{}", ended.stdout);

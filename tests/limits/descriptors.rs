@@ -1,4 +1,5 @@
-//! A listener whose process has no free descriptor waits without spinning and serves all in the end.
+//! A listener whose process has no free descriptor waits without spinning and serves all in the
+//! end.
 
 use crate::{is_child, run_child, set_limit, stderr_of};
 use ringbolt::net::TcpListener;

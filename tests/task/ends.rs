@@ -166,7 +166,8 @@ fn streams_and_files_outlive_their_runtime() {
         assert_eq!(&*chunk, b"kept");
         let next = case.builder.build().unwrap();
         next.block_on(async {
-            // Their runtime has gone: they say so, or work on the new one; they never hang or crash.
+            // Their runtime has gone: they say so, or work on the new one; they never hang or
+            // crash.
             let limit = Duration::from_secs(5);
             let task = spawn(async move {
                 drop(ringbolt::timeout(limit, stream.write_all("x")).await);

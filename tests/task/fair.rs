@@ -42,8 +42,9 @@ fn tasks_that_are_always_ready_do_not_starve_an_echo() {
                 let chunk = left.recv().await.unwrap().expect("an echo");
                 assert_eq!(*chunk, [round]);
             }
-            // With a share for everybody, a round trip takes a bounded number of turns. The readiness
-            // driver looks at the poller once in 16 turns, and there are four waits in a round.
+            // With a share for everybody, a round trip takes a bounded number of turns. The
+            // readiness driver looks at the poller once in 16 turns, and there are four waits in a
+            // round.
             let turns = metrics().turns - before;
             assert!(turns < 50 * 6 * 20, "{turns} turns for 50 round trips");
             drop(left);

@@ -57,7 +57,8 @@ impl ReadHalf {
     ///
     /// # Cancellation
     ///
-    /// No byte is lost when the future is dropped; the buffer is freed once the system let go of it.
+    /// No byte is lost when the future is dropped; the buffer is freed once the system let go of
+    /// it.
     pub async fn read<B: IoBufMut>(&mut self, mut buf: B) -> BufResult<usize, B> {
         if buf.io_parts_mut().1 == 0 {
             return BufResult(Ok(0), buf);

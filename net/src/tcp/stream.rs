@@ -136,7 +136,8 @@ impl TcpStream {
     ///
     /// # Cancellation
     ///
-    /// No byte is lost when the future is dropped; the buffer is freed once the system let go of it.
+    /// No byte is lost when the future is dropped; the buffer is freed once the system let go of
+    /// it.
     pub async fn read<B: IoBufMut>(&mut self, buf: B) -> BufResult<usize, B> {
         self.read.read(buf).await
     }

@@ -9,7 +9,7 @@
 //! | L3 | results come out of `wait` only |
 //! | L4 | an operation starts at the first poll of its future; before that nothing happens |
 //! | L5 | a cancel gives the real result or "cancelled", never both and never none |
-//! | L6 | the buffer of a dropped future lives until the final result; a descriptor that comes is closed |
+//! | L6 | the buffer of a dropped future lives to the final result; a late descriptor is closed |
 //! | L7 | dropping a runtime returns when all keys have ended, or reports what it had to leave |
 //! | L8 | no order is promised between two requests |
 //! | L9 | any transfer may be short |

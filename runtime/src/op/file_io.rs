@@ -1,6 +1,7 @@
 //! pread(2), pwrite(2), preadv(2) and pwritev(2): a file at an offset.
 //!
-//! An offset of `u64::MAX` stands for the position of the descriptor itself, as in io_uring_enter(2).
+//! An offset of `u64::MAX` stands for the position of the descriptor itself, as in
+//! io_uring_enter(2).
 
 use super::fence::{Fence, Token};
 use super::iovecs::IoVecs;

@@ -108,7 +108,8 @@ impl Residue<'_> {
         &bytes[left.used..]
     }
 
-    /// Says that `n` of [`bytes`](Residue::bytes) have been handed on; the operation is freed with the last.
+    /// Says that `n` of [`bytes`](Residue::bytes) have been handed on; the operation is freed with
+    /// the last.
     ///
     /// # Panics
     ///

@@ -136,7 +136,8 @@ static UNLINK: OpMeta = OpMeta {
     },
 };
 
-// SAFETY: 1. the path is on the heap and owned. 2. unlinkat(2) only reads it. 3. nothing is counted.
+// SAFETY: 1. the path is on the heap and owned. 2. unlinkat(2) only reads it. 3. nothing is
+// counted.
 unsafe impl Op for Remove {
     type Output = io::Result<()>;
     const META: &'static OpMeta = &UNLINK;

@@ -35,7 +35,8 @@ static META: OpMeta = OpMeta {
 };
 
 // SAFETY: 1. buffers, parts and header are owned; the buffers promise not to move, and the others
-// stay in the slot. 2. recvmsg(2) writes no more than the parts and the header. 3. checked in `decode`.
+// stay in the slot. 2. recvmsg(2) writes no more than the parts and the header. 3. checked in
+// `decode`.
 unsafe impl<V: IoVectoredMut> Op for RecvMsg<V> {
     type Output = BufResult<usize, V>;
     const META: &'static OpMeta = &META;

@@ -1,8 +1,8 @@
 //! The future of one operation.
 //!
 //! Down: [`Submit::poll`] puts the operation into a slot, fills the request there and hands it to
-//! the driver. Up: the driver's completion wakes the task, and the next poll moves the operation out
-//! of the slot and decodes it. The future itself only holds a key, so it may be dropped or
+//! the driver. Up: the driver's completion wakes the task, and the next poll moves the operation
+//! out of the slot and decodes it. The future itself only holds a key, so it may be dropped or
 //! forgotten at any time.
 
 use super::slot::{Owner, Payload, Vtable};
@@ -22,7 +22,8 @@ use std::task::{Context, Poll};
 /// # Cancellation
 ///
 /// Dropping it asks the driver to cancel the operation and returns at once; the operation may
-/// still happen. Its buffers are freed, and a descriptor that it yields is closed, when it has ended.
+/// still happen. Its buffers are freed, and a descriptor that it yields is closed, when it has
+/// ended.
 #[must_use = "an operation does nothing before it is awaited"]
 pub struct Submit<O: Op> {
     state: State<O>,
