@@ -66,8 +66,7 @@ pub(crate) const LEN_MAX: usize = i32::MAX as usize & !4095;
 /// 1. Every address that `fill` writes into the request is that of memory which the operation owns
 ///    and which stays at its place while the operation, which itself does not move, is alive.
 /// 2. `META.call` does to this memory no more than the request says.
-/// 3. `decode` trusts a result only as far as the request allows: no more bytes than were asked
-/// for.
+/// 3. `decode` trusts a result only as far as the request allows: no more bytes than asked for.
 pub unsafe trait Op: Unpin + 'static {
     /// What the caller gets, with every buffer.
     type Output;
