@@ -80,14 +80,22 @@ fn count(text: &str) -> Result<usize, &'static str> {
 }
 
 fn run(options: &Options) -> io::Result<()> {
-    // One listener asks for the port alone before the cores share it: else this program would share
-    // it with another one that runs already.
-    let probe = Builder::new().build()?;
-    let listen = async { TcpListener::bind(&options.address).await?.local_addr() };
-    let address = probe.block_on(listen)?;
-    drop(probe);
     // Only Linux spreads connections evenly over all who listen on a port.
     let cores = if cfg!(target_os = "linux") { options.cores } else { 1 };
+    let probe = Builder::new().build()?;
+    let shared = ListenOptions::new().reuse_port(true);
+    // The port is ours until every core listens on it.
+    let reserved = match cores {
+        1 => None,
+        _ => Some(probe.block_on(shared.reserve(&options.address))?),
+    };
+    let address = match &reserved {
+        Some(reserved) => reserved.local_addr(),
+        None => {
+            probe.block_on(async { TcpListener::bind(&options.address).await?.local_addr() })?
+        }
+    };
+    drop(probe);
     let ready = AtomicUsize::new(0);
     let results = ringbolt::cores(cores).run(|worker| serve(address, worker, &ready))?;
     results.into_iter().collect()

@@ -29,7 +29,7 @@ mod reply;
 mod request;
 mod site;
 
-use ringbolt::net::{ListenOptions, TcpListener, TcpStream};
+use ringbolt::net::{ListenOptions, Reservation, TcpListener, TcpStream};
 use ringbolt::signal::Signal;
 use ringbolt::{Builder, Worker, signal};
 use site::{Site, Tally};
@@ -139,11 +139,8 @@ fn cores(text: &str) -> Result<usize, &'static str> {
 /// Serves until the process is asked to end. False if a core failed meanwhile.
 fn run(options: &Options) -> io::Result<bool> {
     let root = directory(&options.dir)?;
-    // Before the cores share the port, one listener asks for it alone: with it the port is ours,
-    // and not shared with a server that runs already.
     let probe = Builder::new().build()?;
-    let listen = async { TcpListener::bind(&options.address).await?.local_addr() };
-    let address = probe.block_on(listen)?;
+    let (address, _reserved) = probe.block_on(claim(options))?;
     let facts = probe.facts().to_string();
     drop(probe);
     let (dir, count) = (root.display(), options.cores);
@@ -161,6 +158,16 @@ fn run(options: &Options) -> io::Result<bool> {
         "served {requests} requests on {connections} connections, {cut_off} of them cut off\n"
     ));
     Ok(!plan.failed.into_inner())
+}
+
+/// The address to listen on. Where the cores are to share it, it is ours until all of them listen.
+async fn claim(options: &Options) -> io::Result<(SocketAddr, Option<Reservation>)> {
+    if options.one_listener {
+        let alone = TcpListener::bind(&options.address).await?;
+        return Ok((alone.local_addr()?, None));
+    }
+    let reserved = ListenOptions::new().reuse_port(true).reserve(&options.address).await?;
+    Ok((reserved.local_addr(), Some(reserved)))
 }
 
 /// The real path of the directory that is to be served.

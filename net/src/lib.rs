@@ -12,5 +12,5 @@ mod tcp;
 
 pub use address::ToAddrs;
 pub use resolve::lookup_host;
-pub use tcp::{ListenOptions, ReadHalf, TcpListener, TcpStream, WriteHalf};
+pub use tcp::{ListenOptions, ReadHalf, Reservation, TcpListener, TcpStream, WriteHalf};
 pub use tcp::{OwnedReadHalf, OwnedWriteHalf, ReuniteError};

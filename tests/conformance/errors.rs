@@ -149,7 +149,9 @@ fn sockets_without_a_peer() {
         let result = Submit::new(Shutdown::new(lone(), net::Shutdown::Both)).await;
         assert_eq!(kind(result), NotConnected);
         let ringbolt::BufResult(result, back) = Submit::new(Send::new(lone(), "text")).await;
-        assert!(matches!(kind(result), NotConnected | BrokenPipe));
+        let kind_of_send = kind(result);
+        let as_reset = cfg!(windows) && kind_of_send == ConnectionReset;
+        assert!(as_reset || matches!(kind_of_send, NotConnected | BrokenPipe));
         assert_eq!(back, "text");
         assert_eq!(kind(Submit::new(Accept::new(lone())).await), InvalidInput);
     });
@@ -174,17 +176,20 @@ fn a_peer_that_resets() {
     on_every_driver(async |_| {
         let (mut stream, peer) = pair_with_std().await;
         reset(peer);
-        assert_eq!(kind(stream.recv().await), ConnectionReset);
+        let received = stream.recv().await.map(|chunk| chunk.map_or(0, |chunk| chunk.len()));
+        assert!(is_reset(received));
         // The error was handed out; what is left is the end, or a broken pipe for a sender.
         assert!(matches!(stream.recv().await, Ok(None) | Err(_)));
-        assert_eq!(kind(stream.write_all("x").await.0), BrokenPipe);
+        let sent = kind(stream.write_all("x").await.0);
+        let others = [ConnectionReset, ConnectionAborted];
+        assert!(sent == BrokenPipe || cfg!(windows) && others.contains(&sent), "{sent:?}");
 
         let (fd, peer) = fd_pair();
         let recv = Submit::new(Recv::new(fd.clone(), Vec::with_capacity(8)));
         let waiting = ringbolt::spawn(recv);
         turns(3).await;
         reset(peer);
-        assert_eq!(kind(waiting.await.unwrap().0), ConnectionReset);
+        assert!(is_reset(waiting.await.unwrap().0));
     });
 }
 

@@ -37,6 +37,39 @@ fn a_dropped_write_never_lands_on_a_later_one() {
 }
 
 #[test]
+fn what_follows_a_dropped_write_does_not_begin_before_its_end() {
+    on_every_driver(async |_| {
+        let dir = tempfile::tempdir().unwrap();
+        let file = File::create(dir.path().join("file")).await.unwrap();
+        let old = async || {
+            let mut old = Box::pin(file.write_at(pattern(1000), 0));
+            assert!(poll_once(&mut old).await.is_pending());
+        };
+        // The old write has had no chance to end, so that it is the only one in flight.
+        old().await;
+        let mut new = Box::pin(file.write_at("new", 0));
+        assert!(poll_once(&mut new).await.is_pending());
+        assert_eq!(metrics().in_flight, 1, "write");
+        new.await.unwrap();
+        old().await;
+        let mut new = Box::pin(file.write_vectored_at(["new"], 0));
+        assert!(poll_once(&mut new).await.is_pending());
+        assert_eq!(metrics().in_flight, 1, "writev");
+        new.await.unwrap();
+        old().await;
+        let mut sync = Box::pin(file.sync_all());
+        assert!(poll_once(&mut sync).await.is_pending());
+        assert_eq!(metrics().in_flight, 1, "fsync");
+        sync.await.unwrap();
+        old().await;
+        let mut close = Box::pin(file.close());
+        assert!(poll_once(&mut close).await.is_pending());
+        assert_eq!(metrics().in_flight, 1, "close");
+        close.await.unwrap();
+    });
+}
+
+#[test]
 fn a_sync_and_a_close_wait_for_dropped_writes() {
     on_every_driver(async |_| {
         let dir = tempfile::tempdir().unwrap();

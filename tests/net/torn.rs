@@ -41,6 +41,37 @@ fn a_message_that_was_cut_off_is_the_last() {
 }
 
 #[test]
+fn a_first_send_that_was_cut_off_says_so() {
+    on_every_driver(async |case| {
+        for vectored in [false, true] {
+            let (mut stream, peer) = pair_with_std().await;
+            let content = pattern(32 << 20);
+            // The future goes before its first send has ended, or even begun.
+            if vectored {
+                let (a, b) = content.split_at(1000);
+                let mut write = Box::pin(stream.write_vectored([a.to_vec(), b.to_vec()]));
+                assert!(poll_once(&mut write).await.is_pending());
+            } else {
+                let mut write = Box::pin(stream.write_all(content.clone()));
+                assert!(poll_once(&mut write).await.is_pending());
+            }
+            let next = stream.write_all("next").await.0;
+            drop(stream);
+            let got = read_all(peer).await.unwrap();
+            match next {
+                Ok(()) => assert_eq!(got, b"next"),
+                Err(error) => {
+                    assert_eq!(error.kind(), ErrorKind::BrokenPipe);
+                    assert!(!got.is_empty() && content.starts_with(&got));
+                }
+            }
+            // The kernel sends what fits before it looks at the cancel.
+            assert!(!case.is_uring() || got != b"next", "vectored: {vectored}");
+        }
+    });
+}
+
+#[test]
 fn a_message_that_was_not_begun_leaves_the_stream_whole() {
     on_every_driver(async |_| {
         let (mut stream, peer) = pair_with_std().await;

@@ -15,7 +15,7 @@ mod watched;
 pub(crate) use alone::alone;
 #[cfg(target_os = "linux")]
 pub(crate) use net::full_listener;
-pub(crate) use net::{connect, connect_std, dead_address, fd_pair, full_pair, listen};
+pub(crate) use net::{connect, connect_std, dead_address, fd_pair, full_pair, is_reset, listen};
 pub(crate) use net::{pair, pair_with_std, reset};
 pub(crate) use random::Rng;
 use ringbolt::{BufResult, Builder, DriverKind, Metrics, PoolConfig, ShutdownReport};

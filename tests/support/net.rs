@@ -115,3 +115,11 @@ pub(crate) fn full_listener() -> (SocketAddr, Vec<Socket>) {
         assert!(filling.len() < 100, "the backlog does not fill");
     }
 }
+
+/// Whether a receive met a reset by the peer. Wine reports that as the end of the stream.
+pub(crate) fn is_reset(received: std::io::Result<usize>) -> bool {
+    match received {
+        Ok(n) => cfg!(windows) && n == 0,
+        Err(error) => error.kind() == std::io::ErrorKind::ConnectionReset,
+    }
+}

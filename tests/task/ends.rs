@@ -40,7 +40,7 @@ fn a_thousand_operations_of_each_kind_end_at_once() {
         let report = runtime.shutdown(Duration::from_secs(20));
         let took = start.elapsed();
         assert_eq!((report.operations_leaked, watch.alive()), (0, 0), "{}", case.name);
-        assert!(took < Duration::from_secs(3), "{took:?} on {}", case.name);
+        assert!(took < Duration::from_secs(10), "{took:?} on {}", case.name);
         assert!(watch.untouched());
     }
 }

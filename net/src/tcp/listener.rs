@@ -87,7 +87,41 @@ impl ListenOptions {
         Err(last.unwrap_or_else(|| io::Error::from(io::ErrorKind::InvalidInput)))
     }
 
+    /// Takes an address without listening on it, for listeners of several cores that are made with
+    /// [`reuse_port`](ListenOptions::reuse_port) while the reservation lives. The port is neither
+    /// that of a server which runs already, even if that one shares it, nor will the system give it
+    /// to somebody else. For port 0, use the port that the system chose.
+    ///
+    /// # Errors
+    ///
+    /// Those of bind(2), with the address in the text, and those of [`ToAddrs`].
+    pub async fn reserve<A: ToAddrs>(&self, address: A) -> io::Result<Reservation> {
+        let mut last = None;
+        for address in address.to_addrs().await? {
+            // One that asks for the port alone finds out whether somebody listens there.
+            let alone = match address.port() {
+                0 => Ok(()),
+                _ => self.clone().reuse_port(false).bind_to(address).map(drop),
+            };
+            let bound = alone.and_then(|()| self.bind_to(address));
+            match bound.and_then(|socket| Ok((internet(socket.local_addr()?)?, socket))) {
+                Ok((address, socket)) => return Ok(Reservation { address, _socket: socket }),
+                Err(error) => {
+                    let text = format!("cannot listen on {address}: {error}");
+                    last = Some(io::Error::new(error.kind(), text));
+                }
+            }
+        }
+        Err(last.unwrap_or_else(|| io::Error::from(io::ErrorKind::InvalidInput)))
+    }
+
     fn listen_on(&self, address: SocketAddr) -> io::Result<TcpListener> {
+        let socket = self.bind_to(address)?;
+        socket.listen(self.backlog.min(i32::MAX as u32) as i32)?;
+        Ok(TcpListener { accept: AcceptMulti::new(Fd::socket(socket)?) })
+    }
+
+    fn bind_to(&self, address: SocketAddr) -> io::Result<Socket> {
         let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
         if let Some(only) = self.only_v6.filter(|_| address.is_ipv6()) {
             socket.set_only_v6(only)?;
@@ -97,8 +131,21 @@ impl ListenOptions {
             socket.set_tcp_nodelay(true)?;
         }
         socket.bind(&address.into())?;
-        socket.listen(self.backlog.min(i32::MAX as u32) as i32)?;
-        Ok(TcpListener { accept: AcceptMulti::new(Fd::socket(socket)?) })
+        Ok(socket)
+    }
+}
+
+/// An address that is taken, see [`ListenOptions::reserve`]. Dropping it gives the address free.
+#[derive(Debug)]
+pub struct Reservation {
+    address: SocketAddr,
+    _socket: Socket,
+}
+
+impl Reservation {
+    /// The address, with the port that the system chose.
+    pub fn local_addr(&self) -> SocketAddr {
+        self.address
     }
 }
 

@@ -6,7 +6,7 @@ mod split;
 mod stream;
 mod write_half;
 
-pub use listener::{ListenOptions, TcpListener};
+pub use listener::{ListenOptions, Reservation, TcpListener};
 pub use read_half::ReadHalf;
 pub use split::{OwnedReadHalf, OwnedWriteHalf, ReuniteError};
 pub use stream::TcpStream;

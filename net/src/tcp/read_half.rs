@@ -108,20 +108,20 @@ impl ReadHalf {
 
     /// What a receive got whose future has gone.
     async fn left_over(&mut self) -> io::Result<Option<Chunk>> {
-        let Some(residue) = self.lane.settle().await else { return Ok(None) };
+        let Some(mut residue) = self.lane.settle().await else { return Ok(None) };
         if residue.is_cancelled() {
-            residue.consume(0);
+            residue.finish();
             return Ok(None);
         }
         if let Err(error) = residue.result() {
-            residue.consume(0);
+            residue.finish();
             return Err(error);
         }
         // The end of the stream is not remembered here: the next receive meets it again.
-        let chunk = (!residue.bytes().is_empty()).then(|| Chunk::copied(residue.bytes()));
-        let n = residue.bytes().len();
-        residue.consume(n);
-        Ok(chunk)
+        let mut bytes = Vec::new();
+        residue.for_each_part(&mut |part| bytes.extend_from_slice(part));
+        residue.finish();
+        Ok((!bytes.is_empty()).then(|| Chunk::from(bytes)))
     }
 
     fn hand_over<B: IoBufMut>(&mut self, mut chunk: Chunk, buf: &mut B) -> usize {

@@ -115,12 +115,13 @@ impl WriteHalf {
     /// Waits for a send whose future has gone.
     async fn settle(&mut self) -> io::Result<()> {
         if self.lane.is_busy()
-            && let Some(residue) = self.lane.settle().await
+            && let Some(mut residue) = self.lane.settle().await
         {
             let sent = residue.result().unwrap_or(0);
-            let rest = residue.bytes().len();
+            let mut rest = 0;
+            residue.for_each_part(&mut |part| rest += part.len());
             self.torn |= sent > 0 && rest > 0;
-            residue.consume(rest);
+            residue.finish();
         }
         if self.torn {
             let text = "a part of an earlier message was sent when its future was dropped; the \

@@ -25,8 +25,6 @@ pub struct Lane {
 struct Left {
     core: Rc<Core>,
     key: Key,
-    /// Bytes of the residue that were handed on already.
-    used: usize,
 }
 
 /// How an operation ended whose future had gone.
@@ -97,30 +95,18 @@ impl Residue<'_> {
         self.cqe.res == -crate::sys::errno::CANCELED || self.cqe.res == -crate::sys::errno::INTR
     }
 
-    /// What the operation left: received bytes that have not been handed on, or bytes not sent.
-    pub fn bytes(&self) -> &[u8] {
-        let Some(left) = &self.lane.left else { return &[] };
-        // SAFETY: `settle` saw the end of the operation, and the slot is freed only through
-        // `self`, which is borrowed as long as the bytes are.
-        let bytes = unsafe { left.core.slots.residue(left.key, self.cqe) };
-        // SAFETY: as above; the finished operation is not written to by anybody.
-        let bytes = unsafe { &*bytes };
-        &bytes[left.used..]
+    /// Hands to `part`, in order, what the operation left: received bytes that nobody got, or bytes
+    /// that were not sent.
+    pub fn for_each_part(&mut self, part: &mut dyn FnMut(&[u8])) {
+        let Some(left) = &self.lane.left else { return };
+        // SAFETY: `settle` saw the end of the operation, and the slot is freed only through the
+        // lane, which is exclusively borrowed.
+        unsafe { left.core.slots.residue(left.key, self.cqe, part) }
     }
 
-    /// Says that `n` of [`bytes`](Residue::bytes) have been handed on; the operation is freed with
-    /// the last.
-    ///
-    /// # Panics
-    ///
-    /// If there are fewer bytes.
-    pub fn consume(self, n: usize) {
-        let rest = self.bytes().len().checked_sub(n).expect("no more than the bytes there are");
-        if rest == 0 {
-            self.lane.release();
-        } else if let Some(left) = &mut self.lane.left {
-            left.used += n;
-        }
+    /// Says that the residue has been taken care of, and frees the operation.
+    pub fn finish(self) {
+        self.lane.release();
     }
 }
 
@@ -164,7 +150,7 @@ impl<O: Op> Future for LaneRun<'_, O> {
             this.lane.left = None;
         } else if this.lane.left.is_none() {
             let (core, key) = this.submit.in_flight().expect("a pending operation is in flight");
-            this.lane.left = Some(Left { core: core.clone(), key, used: 0 });
+            this.lane.left = Some(Left { core: core.clone(), key });
         }
         polled
     }

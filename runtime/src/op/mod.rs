@@ -80,11 +80,10 @@ pub unsafe trait Op: Unpin + 'static {
     /// well and dropped, so it has to own what it got.
     fn decode(self, cqe: Cqe) -> Self::Output;
 
-    /// What the finished operation left for a caller that went before: the bytes that it received,
-    /// or those that it did not send.
-    fn residue(&self, cqe: Cqe) -> &[u8] {
-        let _ = cqe;
-        &[]
+    /// Hands to `part`, in order, what the finished operation left for a caller that went before:
+    /// the bytes that it received, or those that it did not send.
+    fn residue(&mut self, cqe: Cqe, part: &mut dyn FnMut(&[u8])) {
+        let _ = (cqe, part);
     }
 }
 

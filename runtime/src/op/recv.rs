@@ -55,11 +55,11 @@ unsafe impl<B: IoBufMut> Op for Recv<B> {
         BufResult(result, self.buf)
     }
 
-    fn residue(&self, cqe: Cqe) -> &[u8] {
+    fn residue(&mut self, cqe: Cqe, part: &mut dyn FnMut(&[u8])) {
         let n = cqe.result().unwrap_or(0) as usize;
         assert!(n <= self.asked, "the driver reported {n} bytes of {} asked for", self.asked);
-        let (ptr, _) = self.buf.io_parts();
+        let (ptr, _) = self.buf.io_parts_mut();
         // SAFETY: the kernel wrote the first `n` bytes, and the operation is finished.
-        unsafe { std::slice::from_raw_parts(ptr.as_ptr(), n) }
+        part(unsafe { std::slice::from_raw_parts(ptr.as_ptr(), n) });
     }
 }

@@ -59,6 +59,17 @@ unsafe impl<V: IoVectoredMut> Op for RecvMsg<V> {
         }
         BufResult(result, self.bufs)
     }
+
+    fn residue(&mut self, cqe: Cqe, part: &mut dyn FnMut(&[u8])) {
+        let mut left = self.parts.check(cqe.result()).unwrap_or(0);
+        self.bufs.for_each_part_mut(&mut |ptr, capacity| {
+            let n = left.min(capacity);
+            left -= n;
+            // SAFETY: the kernel filled the parts in order, this one with `n` bytes, and the
+            // operation is finished.
+            part(unsafe { std::slice::from_raw_parts(ptr.as_ptr(), n) });
+        });
+    }
 }
 
 impl<V> fmt::Debug for RecvMsg<V> {

@@ -55,11 +55,11 @@ unsafe impl<B: IoBuf> Op for Send<B> {
     }
 
     /// The bytes that were not sent.
-    fn residue(&self, cqe: Cqe) -> &[u8] {
+    fn residue(&mut self, cqe: Cqe, part: &mut dyn FnMut(&[u8])) {
         let sent = (cqe.result().unwrap_or(0) as usize).min(self.asked);
         let (ptr, len) = self.buf.io_parts();
         // SAFETY: the buffer has `len` initialised bytes, and the operation is finished.
         let bytes = unsafe { std::slice::from_raw_parts(ptr.as_ptr(), len) };
-        &bytes[sent..]
+        part(&bytes[sent..]);
     }
 }

@@ -54,6 +54,18 @@ unsafe impl<V: IoVectored> Op for SendMsg<V> {
         let result = self.parts.check(cqe.result());
         BufResult(result, self.bufs)
     }
+
+    /// The bytes that were not sent.
+    fn residue(&mut self, cqe: Cqe, part: &mut dyn FnMut(&[u8])) {
+        let mut sent = self.parts.check(cqe.result()).unwrap_or(0);
+        self.bufs.for_each_part(&mut |ptr, len| {
+            let gone = sent.min(len);
+            sent -= gone;
+            // SAFETY: the part has `len` initialised bytes, and the operation is finished.
+            let bytes = unsafe { std::slice::from_raw_parts(ptr.as_ptr(), len) };
+            part(&bytes[gone..]);
+        });
+    }
 }
 
 impl<V> fmt::Debug for SendMsg<V> {

@@ -31,13 +31,16 @@ const NONE: u32 = u32::MAX;
 #[repr(C, align(16))]
 pub(crate) struct Payload(MaybeUninit<[u8; 208]>);
 
+/// Hands the parts of a residue to a closure.
+type HandOn = unsafe fn(*mut Payload, Cqe, &mut dyn FnMut(&[u8]));
+
 /// What a slot can do with the operation in it without knowing its type.
 pub(crate) struct Vtable {
     pub(crate) meta: &'static OpMeta,
     /// Takes the operation out, decodes the result and drops it.
     pub(crate) abandon: unsafe fn(*mut Payload, Cqe),
-    /// The bytes that the operation received.
-    pub(crate) residue: unsafe fn(*const Payload, Cqe) -> *const [u8],
+    /// Hands on what the finished operation left for a caller that went before.
+    pub(crate) residue: HandOn,
     /// Hands one result to a multishot operation.
     pub(crate) item: unsafe fn(*mut Payload, Cqe),
 }
@@ -271,15 +274,15 @@ impl Slots {
         }
     }
 
-    /// The bytes that the finished operation of `key` received. They stay in the slot.
+    /// Hands to `part` what the finished operation of `key` left. It stays in the slot.
     ///
     /// # Safety
     ///
-    /// The operation is finished, and the slot is not freed while the bytes are in use.
-    pub(crate) unsafe fn residue(&self, key: Key, cqe: Cqe) -> *const [u8] {
+    /// The operation is finished, and the slot is not freed by what `part` does.
+    pub(crate) unsafe fn residue(&self, key: Key, cqe: Cqe, part: &mut dyn FnMut(&[u8])) {
         let slot = self.find(key).expect("the caller owns the slot");
         // SAFETY: a finished slot holds the operation that its vtable was made for.
-        unsafe { (self.vtable(slot).residue)(slot.payload.get(), cqe) }
+        unsafe { (self.vtable(slot).residue)(slot.payload.get(), cqe, part) }
     }
 
     /// Drops, in the proper way, every result that nobody has taken.
@@ -410,9 +413,7 @@ mod tests {
     unsafe fn abandon(_: *mut Payload, _: Cqe) {
         DROPPED.fetch_add(1, Ordering::Relaxed);
     }
-    unsafe fn residue(_: *const Payload, _: Cqe) -> *const [u8] {
-        &raw const *b""
-    }
+    unsafe fn residue(_: *mut Payload, _: Cqe, _: &mut dyn FnMut(&[u8])) {}
     unsafe fn item(_: *mut Payload, _: Cqe) {}
 
     static META: OpMeta = OpMeta {

@@ -224,11 +224,11 @@ impl<O: Op> Store<O> {
             let op = unsafe { Store::<O>::take(place) };
             drop(op.decode(cqe));
         },
-        residue: |place, cqe| {
+        residue: |place, cqe, part| {
             // SAFETY: the slot calls this with a finished operation of this type.
-            let op = unsafe { Store::<O>::at(place.cast_mut()) };
-            // SAFETY: the operation is finished, so only shared references exist.
-            std::ptr::from_ref(unsafe { &*op }.residue(cqe))
+            let op = unsafe { Store::<O>::at(place) };
+            // SAFETY: the operation is finished, so that only its owner, who asks, refers to it.
+            unsafe { &mut *op }.residue(cqe, part);
         },
         item: |_, _| unreachable!("an operation with one result has no items"),
     };
@@ -241,7 +241,7 @@ impl<M: MultiOp> Store<M> {
             // SAFETY: the slot calls this once, with the finished operation of this type.
             drop(unsafe { Store::<M>::take(place) });
         },
-        residue: |_, _| std::ptr::from_ref(&[]),
+        residue: |_, _, _| {},
         item: |place, cqe| {
             // SAFETY: the slot calls this with an operation of this type.
             let op = unsafe { Store::<M>::at(place) };
