@@ -81,6 +81,9 @@ fn no_byte_is_lost_and_nobody_stalls() {
             metrics.copied_out,
             metrics.received_alone,
         );
+        // Without optimisation the thousand tasks themselves take that long.
+        let limit = Duration::from_millis(if cfg!(debug_assertions) { 2000 } else { 100 });
+        assert!(slowest.get() < limit, "a connection stalled for {:?}", slowest.get());
         assert!(metrics.pool_empty > 0, "the pool was never empty, so nothing was tested");
         assert_eq!(metrics.buffers, 4);
     });
