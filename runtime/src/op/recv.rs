@@ -20,7 +20,7 @@ impl<B: IoBufMut> Recv<B> {
     }
 }
 
-static META: OpMeta = OpMeta {
+pub(super) static META: OpMeta = OpMeta {
     name: "recv",
     opcode: opcode::RECV,
     class: Class::Readable,

@@ -7,14 +7,14 @@
 //! empty and may not grow, one receive into memory of its own takes over, so that no connection
 //! waits for another one's leases.
 
-use super::recv::Recv;
+use super::recv::{META, Recv};
 use super::submit::start_multi;
-use super::{Class, Cqe, Lane, MultiOp, OpMeta, Sqe, flag, opcode};
+use super::{Cqe, Lane, MultiOp, OpMeta, Sqe, flag};
 use crate::core::Core;
 use crate::error;
 use crate::fd::Fd;
 use crate::sqe::Key;
-use crate::sys::{self, errno};
+use crate::sys::errno;
 use ringbolt_buffers::{BufResult, Chunk, Pool};
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
@@ -231,17 +231,6 @@ impl fmt::Debug for RecvMulti {
             .finish()
     }
 }
-
-static META: OpMeta = OpMeta {
-    name: "recv",
-    opcode: opcode::RECV,
-    class: Class::Readable,
-    cancellable: true,
-    call: |sqe| {
-        // SAFETY: the caller of `call` answers for the memory that the request names.
-        unsafe { sys::recv(sqe.fd, sqe.addr.as_pointer(), sqe.len as usize, sqe.op_flags) }
-    },
-};
 
 // SAFETY: 1. the request names no memory: the driver picks buffers of the pool, which outlives it
 // (SAFETY.md, S6). 2. recv(2) writes at most the length of such a buffer.

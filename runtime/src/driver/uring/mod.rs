@@ -262,16 +262,12 @@ impl Uring {
                     more_with_byte = more;
                 }
                 if !more {
-                    return bytes == 1 && more_with_byte == (limit_is_off(sqe.limit));
+                    return bytes == 1 && more_with_byte == (sqe.limit == 0);
                 }
             }
         }
         false
     }
-}
-
-fn limit_is_off(limit: u32) -> bool {
-    limit == 0
 }
 
 const _: () = assert!(size_of::<squeue::Entry>() == size_of::<Sqe>());
