@@ -5,7 +5,7 @@
 
 use super::fence::{Fence, Token};
 use super::iovecs::IoVecs;
-use super::{Class, Cqe, LEN_MAX, Op, OpMeta, Sqe, opcode};
+use super::{Class, Cqe, LEN_MAX, Op, OpMeta, Sqe, count, opcode};
 use crate::fd::Fd;
 use crate::sqe::Addr;
 use crate::sys;
@@ -55,9 +55,8 @@ unsafe impl<B: IoBufMut> Op for Read<B> {
     }
 
     fn decode(mut self, cqe: Cqe) -> BufResult<usize, B> {
-        let result = cqe.result().map(|n| n as usize);
+        let result = count(cqe, self.asked);
         if let Ok(n) = result {
-            assert!(n <= self.asked, "the driver reported {n} bytes of {} asked for", self.asked);
             // SAFETY: the kernel wrote the first `n` bytes, which are within the capacity.
             unsafe { self.buf.set_init(n) };
         }
@@ -118,10 +117,7 @@ unsafe impl<B: IoBuf> Op for Write<B> {
 
     fn decode(self, cqe: Cqe) -> BufResult<usize, B> {
         drop(self.token);
-        let result = cqe.result().map(|n| n as usize);
-        if let Ok(n) = result {
-            assert!(n <= self.asked, "the driver reported {n} bytes of {} asked for", self.asked);
-        }
+        let result = count(cqe, self.asked);
         BufResult(result, self.buf)
     }
 }
@@ -170,7 +166,7 @@ unsafe impl<V: IoVectoredMut> Op for ReadVectored<V> {
     }
 
     fn decode(mut self, cqe: Cqe) -> BufResult<usize, V> {
-        let result = self.parts.check(cqe.result());
+        let result = self.parts.check(cqe);
         if let Ok(n) = result {
             // SAFETY: the kernel filled the parts in order with `n` bytes in all.
             unsafe { self.bufs.set_init_total(n) };
@@ -232,7 +228,7 @@ unsafe impl<V: IoVectored> Op for WriteVectored<V> {
 
     fn decode(self, cqe: Cqe) -> BufResult<usize, V> {
         drop(self.token);
-        let result = self.parts.check(cqe.result());
+        let result = self.parts.check(cqe);
         BufResult(result, self.bufs)
     }
 }

@@ -1,6 +1,6 @@
 //! The list of parts that a vectored request names, kept beside the buffers in the slot.
 
-use super::LEN_MAX;
+use super::{Cqe, LEN_MAX, count};
 use crate::sys::IoVec;
 use std::fmt;
 use std::ptr::NonNull;
@@ -52,11 +52,9 @@ impl IoVecs {
         self.count
     }
 
-    /// `result` as a count that the request allows.
-    pub(super) fn check(&self, result: std::io::Result<u32>) -> std::io::Result<usize> {
-        let n = result? as usize;
-        assert!(n <= self.bytes, "the driver reported {n} bytes of {} asked for", self.bytes);
-        Ok(n)
+    /// The count in the result of the request.
+    pub(super) fn check(&self, cqe: Cqe) -> std::io::Result<usize> {
+        count(cqe, self.bytes)
     }
 }
 

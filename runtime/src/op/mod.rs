@@ -59,6 +59,14 @@ pub(crate) use crate::sqe::{Class, Cqe, OpMeta, Sqe, flag, opcode};
 /// The most bytes that one request moves: what a completion can count.
 pub(crate) const LEN_MAX: usize = i32::MAX as usize & !4095;
 
+/// The count in a result, of which a driver must not report more than was asked for: what follows
+/// trusts it with memory.
+fn count(cqe: Cqe, asked: usize) -> std::io::Result<usize> {
+    let n = cqe.result()? as usize;
+    assert!(n <= asked, "the driver reported {n} bytes of {asked} asked for");
+    Ok(n)
+}
+
 /// An operation with one result.
 ///
 /// # Safety

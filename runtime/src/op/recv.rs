@@ -1,6 +1,6 @@
 //! recv(2) into a buffer of the caller's.
 
-use super::{Class, Cqe, LEN_MAX, Op, OpMeta, Sqe, opcode};
+use super::{Class, Cqe, LEN_MAX, Op, OpMeta, Sqe, count, opcode};
 use crate::fd::Fd;
 use crate::sys;
 use ringbolt_buffers::{BufResult, IoBufMut};
@@ -46,9 +46,8 @@ unsafe impl<B: IoBufMut> Op for Recv<B> {
     }
 
     fn decode(mut self, cqe: Cqe) -> BufResult<usize, B> {
-        let result = cqe.result().map(|n| n as usize);
+        let result = count(cqe, self.asked);
         if let Ok(n) = result {
-            assert!(n <= self.asked, "the driver reported {n} bytes of {} asked for", self.asked);
             // SAFETY: the kernel wrote the first `n` bytes, which are within the capacity.
             unsafe { self.buf.set_init(n) };
         }
@@ -56,8 +55,7 @@ unsafe impl<B: IoBufMut> Op for Recv<B> {
     }
 
     fn residue(&mut self, cqe: Cqe, part: &mut dyn FnMut(&[u8])) {
-        let n = cqe.result().unwrap_or(0) as usize;
-        assert!(n <= self.asked, "the driver reported {n} bytes of {} asked for", self.asked);
+        let n = count(cqe, self.asked).unwrap_or(0);
         let (ptr, _) = self.buf.io_parts_mut();
         // SAFETY: the kernel wrote the first `n` bytes, and the operation is finished.
         part(unsafe { std::slice::from_raw_parts(ptr.as_ptr(), n) });

@@ -52,7 +52,7 @@ unsafe impl<V: IoVectoredMut> Op for RecvMsg<V> {
     }
 
     fn decode(mut self, cqe: Cqe) -> BufResult<usize, V> {
-        let result = self.parts.check(cqe.result());
+        let result = self.parts.check(cqe);
         if let Ok(n) = result {
             // SAFETY: the kernel filled the parts in order with `n` bytes in all.
             unsafe { self.bufs.set_init_total(n) };
@@ -61,7 +61,7 @@ unsafe impl<V: IoVectoredMut> Op for RecvMsg<V> {
     }
 
     fn residue(&mut self, cqe: Cqe, part: &mut dyn FnMut(&[u8])) {
-        let mut left = self.parts.check(cqe.result()).unwrap_or(0);
+        let mut left = self.parts.check(cqe).unwrap_or(0);
         self.bufs.for_each_part_mut(&mut |ptr, capacity| {
             let n = left.min(capacity);
             left -= n;

@@ -1,6 +1,6 @@
 //! send(2) from a buffer of the caller's.
 
-use super::{Class, Cqe, LEN_MAX, Op, OpMeta, Sqe, opcode};
+use super::{Class, Cqe, LEN_MAX, Op, OpMeta, Sqe, count, opcode};
 use crate::fd::Fd;
 use crate::sys;
 use ringbolt_buffers::{BufResult, IoBuf};
@@ -47,10 +47,7 @@ unsafe impl<B: IoBuf> Op for Send<B> {
     }
 
     fn decode(self, cqe: Cqe) -> BufResult<usize, B> {
-        let result = cqe.result().map(|n| n as usize);
-        if let Ok(n) = result {
-            assert!(n <= self.asked, "the driver reported {n} bytes of {} asked for", self.asked);
-        }
+        let result = count(cqe, self.asked);
         BufResult(result, self.buf)
     }
 

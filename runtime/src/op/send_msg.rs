@@ -51,13 +51,13 @@ unsafe impl<V: IoVectored> Op for SendMsg<V> {
     }
 
     fn decode(self, cqe: Cqe) -> BufResult<usize, V> {
-        let result = self.parts.check(cqe.result());
+        let result = self.parts.check(cqe);
         BufResult(result, self.bufs)
     }
 
     /// The bytes that were not sent.
     fn residue(&mut self, cqe: Cqe, part: &mut dyn FnMut(&[u8])) {
-        let mut sent = self.parts.check(cqe.result()).unwrap_or(0);
+        let mut sent = self.parts.check(cqe).unwrap_or(0);
         self.bufs.for_each_part(&mut |ptr, len| {
             let gone = sent.min(len);
             sent -= gone;
