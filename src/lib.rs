@@ -41,12 +41,14 @@
 pub use ringbolt_buffers as buffers;
 pub use ringbolt_buffers::{BufResult, Chunk, IoBuf, IoBufMut, PoolConfig};
 pub use ringbolt_macros::{main, test};
+#[cfg(feature = "sim")]
+pub use ringbolt_runtime::sim;
 pub use ringbolt_runtime::{Builder, DriverKind, Facts, Metrics, Runtime, ShutdownReport};
 pub use ringbolt_runtime::{Cores, Remote, Worker, cores};
 pub use ringbolt_runtime::{Elapsed, Interval, Missed, Sleep, Timeout};
 pub use ringbolt_runtime::{JoinError, JoinHandle, spawn, spawn_blocking, yield_now};
 pub use ringbolt_runtime::{facts, is_cancelled, metrics};
-pub use ringbolt_runtime::{interval, sleep, sleep_until, timeout};
+pub use ringbolt_runtime::{interval, now, sleep, sleep_until, timeout};
 pub use ringbolt_runtime::{io, signal};
 
 /// Operations, for those who add their own or need one without a method.

@@ -27,6 +27,12 @@ pub(crate) async fn lookup(host: &str, port: u16) -> io::Result<Vec<SocketAddr>>
     if let Ok(address) = bare.parse::<IpAddr>() {
         return Ok(vec![(address, port).into()]);
     }
+    #[cfg(feature = "sim")]
+    if let Some(found) = ringbolt_runtime::sim::resolve(host) {
+        let text = format!("`{host}` is not the name of a simulated host");
+        let address = found.ok_or_else(|| io::Error::new(io::ErrorKind::NotFound, text))?;
+        return Ok(vec![(address, port).into()]);
+    }
     // What the resolver would cut off or misread is refused, or the name could stand for another.
     if host.is_empty() || host.len() > NAME_MAX || host.contains('\0') {
         let text = format!("`{}` is not a host name", host.escape_debug());

@@ -51,6 +51,12 @@ where
         // Nobody waits any more if this fails.
         let _ = sender.send(result);
     };
+    #[cfg(feature = "sim")]
+    if crate::core::Core::virtual_now().is_some() {
+        // A simulated world has one thread: what blocks takes no time in it.
+        job();
+        return JoinHandle::of_channel(receiver);
+    }
     // Without a thread the job is dropped, and the handle says that the call was aborted.
     let _ = helpers.run(Box::new(job));
     JoinHandle::of_channel(receiver)

@@ -121,6 +121,12 @@ impl Builder {
         Ok(Runtime { core: Core::new(&settings)?, drain: settings.drain })
     }
 
+    /// The settings, with a driver that nobody looks at.
+    #[cfg(feature = "sim")]
+    pub(crate) fn settings(&self) -> Settings {
+        self.settings
+    }
+
     fn chosen_driver(&self) -> io::Result<DriverKind> {
         match (self.driver, std::env::var("RINGBOLT_DRIVER")) {
             (Some(driver), _) => Ok(driver),
@@ -149,6 +155,12 @@ impl Runtime {
     /// See [`Builder::build`].
     pub fn new() -> io::Result<Runtime> {
         Builder::new().build()
+    }
+
+    /// The runtime of `core`.
+    #[cfg(feature = "sim")]
+    pub(crate) fn on(core: Rc<Core>, drain: Duration) -> Runtime {
+        Runtime { core, drain }
     }
 
     /// Runs `future` to its end, and the tasks that it spawns along with it.

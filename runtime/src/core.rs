@@ -42,6 +42,9 @@ pub(crate) struct Core {
     /// The turn in which the pool grew last.
     pool_grown: Cell<u64>,
     pub(crate) work: Work,
+    /// The simulated world that this core is in.
+    #[cfg(feature = "sim")]
+    world: Option<Rc<crate::driver::sim::World>>,
 }
 
 /// Vectors of the turn loop, kept for their memory.
@@ -67,13 +70,23 @@ impl Core {
     pub(crate) fn new(settings: &Settings) -> io::Result<Rc<Core>> {
         let pool = Pool::new(settings.pool)?;
         let (driver, facts) = Driver::new(settings, &pool)?;
+        Ok(Core::assemble(pool, driver, facts))
+    }
+
+    pub(crate) fn assemble(pool: Pool, driver: Driver, facts: Facts) -> Rc<Core> {
+        #[cfg(feature = "sim")]
+        let world = driver.simulation().map(|sim| sim.world().clone());
+        #[cfg(feature = "sim")]
+        let start = world.as_ref().map_or_else(Instant::now, |world| world.now());
+        #[cfg(not(feature = "sim"))]
+        let start = Instant::now();
         let mailbox = Arc::new(Mailbox::new(driver.bell()));
-        Ok(Rc::new(Core {
+        Rc::new(Core {
             slots: Slots::new(),
             driver: RefCell::new(driver),
             facts,
             pool,
-            timers: RefCell::new(Wheel::new(Instant::now())),
+            timers: RefCell::new(Wheel::new(start)),
             ready: RefCell::new(VecDeque::with_capacity(64)),
             tasks: RefCell::new(Slab::with_capacity(64)),
             mailbox,
@@ -82,7 +95,9 @@ impl Core {
             closed: Cell::new(false),
             pool_grown: Cell::new(0),
             work: Work::default(),
-        }))
+            #[cfg(feature = "sim")]
+            world,
+        })
     }
 
     /// The core of the calling thread.
@@ -109,6 +124,15 @@ impl Core {
     /// The core of the calling thread, if there is one.
     pub(crate) fn try_current() -> Option<Rc<Core>> {
         CURRENT.try_with(|current| current.borrow().clone()).ok().flatten()
+    }
+
+    /// What the clock of the simulated world shows that the calling thread is in.
+    #[cfg(feature = "sim")]
+    pub(crate) fn virtual_now() -> Option<Instant> {
+        let now = |current: &RefCell<Option<Rc<Core>>>| {
+            Some(current.borrow().as_ref()?.world.as_ref()?.now())
+        };
+        CURRENT.try_with(now).ok().flatten()
     }
 
     /// Puts a woken task into the run queue of the calling thread's core if that is its own, else
@@ -152,6 +176,21 @@ impl Core {
         });
         // Made only then, since its destructor ends what it stands for.
         entered.unwrap_or(false).then(|| Entered(()))
+    }
+
+    /// What the clock of this core shows.
+    pub(crate) fn now(&self) -> Instant {
+        #[cfg(feature = "sim")]
+        if let Some(world) = &self.world {
+            return world.now();
+        }
+        Instant::now()
+    }
+
+    /// The simulated world that this core is in.
+    #[cfg(feature = "sim")]
+    pub(crate) fn world(&self) -> Option<&Rc<crate::driver::sim::World>> {
+        self.world.as_ref()
     }
 
     pub(crate) fn facts(&self) -> &Facts {

@@ -64,6 +64,32 @@ impl Fd {
         Fd::with(raw, DescKind::File, Core::current())
     }
 
+    /// A descriptor of the simulated kernel of `core`.
+    #[cfg(feature = "sim")]
+    pub(crate) fn virtual_socket(raw: i32, core: Rc<Core>) -> Fd {
+        Fd::with(raw, DescKind::Socket, core)
+    }
+
+    /// Whether this is a descriptor of a simulated kernel.
+    #[cfg(feature = "sim")]
+    pub(crate) fn is_virtual(&self) -> bool {
+        is_virtual(self.0.raw)
+    }
+
+    /// Calls the simulated kernel that this is a descriptor of; `None` if it is the system's.
+    #[cfg(feature = "sim")]
+    pub(crate) fn simulated<T>(
+        &self,
+        call: impl FnOnce(&mut crate::driver::sim::Calls<'_>, i32) -> io::Result<T>,
+    ) -> Option<io::Result<T>> {
+        if !self.is_virtual() {
+            return None;
+        }
+        let driver = self.0.core.driver();
+        let gone = || Err(io::Error::new(io::ErrorKind::NotConnected, "the host is switched off"));
+        Some(driver.simulation().map_or_else(gone, |sim| call(&mut sim.calls(), self.0.raw)))
+    }
+
     fn with(raw: i32, kind: DescKind, core: Rc<Core>) -> Fd {
         core.counters().descriptors.add(1);
         Fd(Rc::new(Inner { raw, kind, core, waker: Cell::new(None) }))
@@ -92,6 +118,9 @@ impl Fd {
     ///
     /// `self`, if operations or other handles still use it.
     pub fn into_socket(self) -> Result<socket2::Socket, Fd> {
+        if is_virtual(self.0.raw) {
+            return Err(self);
+        }
         let inner = self.try_unwrap()?;
         let raw = inner.give_up();
         // SAFETY: `raw` was the descriptor of a socket, whose only owner gave it up.
@@ -114,20 +143,6 @@ impl Fd {
         let inner = self.try_unwrap()?;
         Ok(Close::new(inner.give_up()))
     }
-}
-
-/// Lets a listener take an address over that an earlier process used, and with `port_too` share the
-/// port with other listeners (`SO_REUSEADDR`, `SO_REUSEPORT`, socket(7)).
-///
-/// # Errors
-///
-/// Those of setsockopt(2).
-///
-/// # Platforms
-///
-/// Does nothing on Windows, where this option would let another process take the port away.
-pub fn reuse_address(socket: &socket2::Socket, port_too: bool) -> io::Result<()> {
-    sys::reuse_address(socket, port_too)
 }
 
 impl Drop for Fd {
@@ -166,8 +181,23 @@ impl Drop for Inner {
                 return;
             }
         }
-        sys::close(self.raw, self.kind);
+        if !is_virtual(self.raw) {
+            sys::close(self.raw, self.kind);
+        } else {
+            #[cfg(feature = "sim")]
+            if let Some(sim) = self.core.driver().simulation() {
+                sim.calls().close(self.raw);
+            }
+        }
     }
+}
+
+/// Whether `raw` belongs to a simulated kernel, whose numbers no system reaches.
+fn is_virtual(raw: i32) -> bool {
+    #[cfg(feature = "sim")]
+    return raw >= crate::driver::sim::FIRST_FD;
+    #[cfg(not(feature = "sim"))]
+    return raw == i32::MAX;
 }
 
 impl fmt::Debug for Fd {

@@ -16,6 +16,9 @@
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
+#[cfg(all(feature = "sim", not(unix)))]
+compile_error!("the simulator (feature `sim`) needs Linux or another Unix to run on");
+
 mod blocking;
 mod builder;
 mod core;
@@ -27,6 +30,9 @@ mod mailbox;
 mod metrics;
 pub mod op;
 pub mod signal;
+#[cfg(feature = "sim")]
+pub mod sim;
+mod socket;
 pub mod sqe;
 mod sys;
 mod task;
@@ -38,11 +44,11 @@ pub use blocking::{spawn_blocking, spawn_resolver};
 pub use builder::{Builder, DriverKind, Runtime, facts, metrics};
 pub use driver::Facts;
 pub use error::is_cancelled;
-pub use fd::{Fd, reuse_address};
+pub use fd::Fd;
 pub use metrics::Metrics;
 pub use op::{Elapsed, Timeout, timeout};
 pub use ringbolt_buffers as buffers;
 pub use task::{JoinError, JoinHandle, spawn, yield_now};
-pub use timer::{Interval, Missed, Sleep, interval, sleep, sleep_until};
+pub use timer::{Interval, Missed, Sleep, interval, now, sleep, sleep_until};
 pub use turn::ShutdownReport;
 pub use worker::{Cores, Remote, Worker, cores};

@@ -18,9 +18,26 @@ pub(crate) use wheel::{TimerKey, Wheel};
 /// What a deadline that no clock can express becomes.
 const FAR_FUTURE: Duration = Duration::from_secs(60 * 60 * 24 * 365 * 30);
 
+/// What the clock shows that timers go by: that of the system, or in a simulation that of its
+/// world.
+///
+/// Code that is to be simulated asks this instead of `Instant::now`.
+///
+/// ```
+/// let before = ringbolt_runtime::now();
+/// assert!(ringbolt_runtime::now() >= before);
+/// ```
+pub fn now() -> Instant {
+    #[cfg(feature = "sim")]
+    if let Some(now) = Core::virtual_now() {
+        return now;
+    }
+    Instant::now()
+}
+
 /// `delay` from now; a delay beyond the clock's range ends in thirty years.
 fn deadline_in(delay: Duration) -> Instant {
-    let now = Instant::now();
+    let now = now();
     now.checked_add(delay).unwrap_or_else(|| now + FAR_FUTURE)
 }
 
@@ -108,7 +125,7 @@ impl Future for Sleep {
                 }
             }
         }
-        if self.deadline <= Instant::now() {
+        if self.deadline <= now() {
             return Poll::Ready(());
         }
         let core = Core::current();
@@ -150,7 +167,7 @@ pub enum Missed {
 /// If `period` is zero.
 pub fn interval(period: Duration) -> Interval {
     assert!(!period.is_zero(), "the period of an interval must not be zero");
-    Interval { sleep: sleep_until(Instant::now()), period, missed: Missed::default() }
+    Interval { sleep: sleep_until(now()), period, missed: Missed::default() }
 }
 
 /// A clock that ticks with a fixed period, see [`interval`].
@@ -182,7 +199,7 @@ impl Interval {
         (&mut self.sleep).await;
         let due = self.sleep.deadline();
         let next = due.checked_add(self.period).unwrap_or_else(|| due + FAR_FUTURE);
-        let now = Instant::now();
+        let now = now();
         let next = match self.missed {
             Missed::Skip if next < now => {
                 let behind = now.duration_since(due).as_nanos() % self.period.as_nanos();

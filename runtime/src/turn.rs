@@ -18,7 +18,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, Wake, Waker};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// Tasks that run in one turn before the driver gets its share.
 const TASKS_MAX: usize = 256;
@@ -60,7 +60,7 @@ pub(crate) fn block_on<F: Future>(core: &Rc<Core>, future: F) -> F::Output {
 }
 
 /// One turn. `busy` tells whether something outside of the core's queues is ready.
-fn turn(core: &Rc<Core>, busy: &dyn Fn() -> bool) {
+pub(crate) fn turn(core: &Rc<Core>, busy: &dyn Fn() -> bool) {
     core.counters().turns.add(1);
     run_ready(core);
     take_mail(core);
@@ -105,7 +105,7 @@ fn fire_timers(core: &Core) {
         return;
     }
     let mut wakers = core.work.wakers.take();
-    core.timers().advance(Instant::now(), &mut wakers);
+    core.timers().advance(core.now(), &mut wakers);
     core.counters().timers.add(wakers.len() as u64);
     wakers.drain(..).for_each(Waker::wake);
     core.work.wakers.set(wakers);
@@ -118,7 +118,7 @@ fn time_left(core: &Core) -> Option<Duration> {
         (Some(a), Some(b)) => a.min(b),
         (a, b) => a.or(b)?,
     };
-    Some(until.saturating_duration_since(Instant::now()))
+    Some(until.saturating_duration_since(core.now()))
 }
 
 /// Sends the cancels, lets the driver work, and hands its results to their slots.
@@ -160,14 +160,14 @@ fn complete(core: &Core, cqe: Cqe) {
     if refused && core.slots.cancel_refused(key) {
         core.work.refused.borrow_mut().push(key);
         if core.work.retry_at.get().is_none() {
-            core.work.retry_at.set(Some(Instant::now() + RETRY));
+            core.work.retry_at.set(Some(core.now() + RETRY));
         }
     }
 }
 
 /// Asks again for the ends that were refused, after a while.
 fn retry_cancels(core: &Core) {
-    if core.work.retry_at.get().is_some_and(|at| at <= Instant::now()) {
+    if core.work.retry_at.get().is_some_and(|at| at <= core.now()) {
         core.work.retry_at.set(None);
         core.work.refused.borrow_mut().drain(..).for_each(|key| core.slots.cancel(key));
     }
@@ -185,14 +185,14 @@ pub struct ShutdownReport {
 /// Ends a core: nothing new starts, tasks are dropped, operations are cancelled and awaited until
 /// `deadline`, and what the system still holds then is left to it for ever.
 pub(crate) fn shut_down(core: &Rc<Core>, drain: Duration) -> ShutdownReport {
-    let deadline = Instant::now().checked_add(drain);
+    let deadline = core.now().checked_add(drain);
     core.close();
     drop_tasks(core);
     core.mailbox().close();
     take_mail(core);
     loop {
         core.slots.cancel_all();
-        let left = deadline.map(|d| d.saturating_duration_since(Instant::now()));
+        let left = deadline.map(|d| d.saturating_duration_since(core.now()));
         if core.slots.pending() == 0 || left == Some(Duration::ZERO) {
             break;
         }

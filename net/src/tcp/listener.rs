@@ -4,7 +4,7 @@ use super::TcpStream;
 use crate::ToAddrs;
 use ringbolt_runtime::Fd;
 use ringbolt_runtime::op::AcceptMulti;
-use socket2::{Domain, Protocol, SockRef, Socket, Type};
+use socket2::{SockRef, Socket};
 use std::future::poll_fn;
 use std::io;
 use std::net::SocketAddr;
@@ -104,8 +104,10 @@ impl ListenOptions {
                 _ => self.clone().reuse_port(false).bind_to(address).map(drop),
             };
             let bound = alone.and_then(|()| self.bind_to(address));
-            match bound.and_then(|socket| Ok((internet(socket.local_addr()?)?, socket))) {
-                Ok((address, socket)) => return Ok(Reservation { address, _socket: socket }),
+            match bound.and_then(|socket| Ok((socket.local_addr()?, socket))) {
+                Ok((address, socket)) => {
+                    return Ok(Reservation { address, _socket: socket.into_socket().ok() });
+                }
                 Err(error) => {
                     let text = format!("cannot listen on {address}: {error}");
                     last = Some(io::Error::new(error.kind(), text));
@@ -117,20 +119,20 @@ impl ListenOptions {
 
     fn listen_on(&self, address: SocketAddr) -> io::Result<TcpListener> {
         let socket = self.bind_to(address)?;
-        socket.listen(self.backlog.min(i32::MAX as u32) as i32)?;
-        Ok(TcpListener { accept: AcceptMulti::new(Fd::socket(socket)?) })
+        socket.listen(self.backlog)?;
+        Ok(TcpListener { accept: AcceptMulti::new(socket) })
     }
 
-    fn bind_to(&self, address: SocketAddr) -> io::Result<Socket> {
-        let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    fn bind_to(&self, address: SocketAddr) -> io::Result<Fd> {
+        let socket = Fd::tcp(address)?;
         if let Some(only) = self.only_v6.filter(|_| address.is_ipv6()) {
             socket.set_only_v6(only)?;
         }
-        ringbolt_runtime::reuse_address(&socket, self.reuse_port)?;
+        socket.reuse_address(self.reuse_port)?;
         if self.nodelay {
-            socket.set_tcp_nodelay(true)?;
+            socket.set_nodelay(true)?;
         }
-        socket.bind(&address.into())?;
+        socket.bind(address)?;
         Ok(socket)
     }
 }
@@ -139,7 +141,8 @@ impl ListenOptions {
 #[derive(Debug)]
 pub struct Reservation {
     address: SocketAddr,
-    _socket: Socket,
+    /// None on a simulated kernel, which gives no port away by itself.
+    _socket: Option<Socket>,
 }
 
 impl Reservation {
@@ -210,7 +213,7 @@ impl TcpListener {
         loop {
             let fd = poll_fn(|cx| self.accept.poll_accept(cx)).await?;
             // A peer that has reset the connection has no address any more.
-            if let Ok(peer) = peer_addr(&fd) {
+            if let Ok(peer) = fd.peer_addr() {
                 return Ok((TcpStream::from_fd(fd), peer));
             }
         }
@@ -222,7 +225,7 @@ impl TcpListener {
     ///
     /// Those of getsockname(2).
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
-        internet(SockRef::from(self.accept.fd()).local_addr()?)
+        self.accept.fd().local_addr()
     }
 
     /// Connections that have been accepted and wait in the listener.
@@ -234,13 +237,4 @@ impl TcpListener {
     pub fn socket(&self) -> SockRef<'_> {
         SockRef::from(self.accept.fd())
     }
-}
-
-pub(super) fn peer_addr(fd: &Fd) -> io::Result<SocketAddr> {
-    internet(SockRef::from(fd).peer_addr()?)
-}
-
-pub(super) fn internet(address: socket2::SockAddr) -> io::Result<SocketAddr> {
-    let not_ip = || io::Error::new(io::ErrorKind::InvalidData, "the address is not an IP address");
-    address.as_socket().ok_or_else(not_ip)
 }

@@ -87,7 +87,7 @@ impl Drop for OwnedWriteHalf {
     fn drop(&mut self) {
         if let Some(half) = &self.half {
             // The peer may have gone, which is as good.
-            let _ = socket2::SockRef::from(half.fd()).shutdown(Shutdown::Write);
+            let _ = half.fd().end(Shutdown::Write);
         }
     }
 }

@@ -1,13 +1,12 @@
 //! TCP streams.
 
-use super::listener::{internet, peer_addr};
 use super::{OwnedReadHalf, OwnedWriteHalf, ReadHalf, WriteHalf};
 use crate::ToAddrs;
 use ringbolt_buffers::{BufResult, Chunk, IoBuf, IoBufMut, IoVectored, IoVectoredMut};
 use ringbolt_runtime::io::{Read, Write};
 use ringbolt_runtime::op::{Connect, Shutdown, Submit};
 use ringbolt_runtime::{Fd, timeout};
-use socket2::{Domain, Protocol, SockRef, Socket, Type};
+use socket2::{SockRef, Socket};
 use std::io;
 use std::net::{self, SocketAddr};
 use std::time::Duration;
@@ -206,7 +205,7 @@ impl TcpStream {
     ///
     /// Those of getsockname(2).
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
-        internet(self.socket().local_addr()?)
+        self.read.fd().local_addr()
     }
 
     /// The address of the peer.
@@ -215,7 +214,7 @@ impl TcpStream {
     ///
     /// Those of getpeername(2).
     pub fn peer_addr(&self) -> io::Result<SocketAddr> {
-        peer_addr(self.read.fd())
+        self.read.fd().peer_addr()
     }
 
     /// Whether small packets are sent at once (`TCP_NODELAY`, tcp(7)).
@@ -224,7 +223,7 @@ impl TcpStream {
     ///
     /// Those of setsockopt(2).
     pub fn set_nodelay(&self, on: bool) -> io::Result<()> {
-        self.socket().set_tcp_nodelay(on)
+        self.read.fd().set_nodelay(on)
     }
 
     /// The socket, for options that have no method here.
@@ -234,8 +233,7 @@ impl TcpStream {
 }
 
 async fn connect_to(address: SocketAddr) -> io::Result<TcpStream> {
-    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
-    let fd = Fd::socket(socket)?;
+    let fd = Fd::tcp(address)?;
     Submit::new(Connect::new(fd.clone(), address.into())).await?;
     Ok(TcpStream::from_fd(fd))
 }

@@ -19,6 +19,8 @@
 
 pub(crate) mod helper;
 mod readiness;
+#[cfg(feature = "sim")]
+pub(crate) mod sim;
 #[cfg(target_os = "linux")]
 mod uring;
 
@@ -84,6 +86,8 @@ pub(crate) enum Driver {
     #[cfg(target_os = "linux")]
     Uring(Box<Uring>),
     Readiness(Box<Readiness>),
+    #[cfg(feature = "sim")]
+    Sim(Box<sim::Sim>),
     /// The runtime has shut down.
     Closed,
 }
@@ -135,6 +139,8 @@ impl Driver {
             #[cfg(target_os = "linux")]
             Driver::Uring(uring) => uring.submit(sqe),
             Driver::Readiness(readiness) => readiness.submit(sqe, meta),
+            #[cfg(feature = "sim")]
+            Driver::Sim(sim) => sim.submit(sqe, meta),
             Driver::Closed => unreachable!("a closed core starts no operation"),
         }
     }
@@ -145,6 +151,8 @@ impl Driver {
             #[cfg(target_os = "linux")]
             Driver::Uring(uring) => uring.cancel(key),
             Driver::Readiness(readiness) => readiness.cancel(key),
+            #[cfg(feature = "sim")]
+            Driver::Sim(sim) => sim.cancel(key),
             Driver::Closed => {}
         }
     }
@@ -164,6 +172,8 @@ impl Driver {
             #[cfg(target_os = "linux")]
             Driver::Uring(uring) => uring.wait(limit, results),
             Driver::Readiness(readiness) => readiness.wait(limit, results),
+            #[cfg(feature = "sim")]
+            Driver::Sim(sim) => sim.wait(limit, results),
             Driver::Closed => Ok(()),
         }
     }
@@ -181,6 +191,8 @@ impl Driver {
             #[cfg(target_os = "linux")]
             Driver::Uring(uring) => uring.bell(),
             Driver::Readiness(readiness) => readiness.bell(),
+            #[cfg(feature = "sim")]
+            Driver::Sim(sim) => sim.bell(),
             Driver::Closed => unreachable!("the bell is fetched when the core starts"),
         }
     }
@@ -190,7 +202,18 @@ impl Driver {
             #[cfg(target_os = "linux")]
             Driver::Uring(uring) => uring.tally(),
             Driver::Readiness(readiness) => readiness.tally(),
+            #[cfg(feature = "sim")]
+            Driver::Sim(sim) => sim.tally(),
             Driver::Closed => Tally::default(),
+        }
+    }
+
+    /// The simulated kernel's side, if this is one.
+    #[cfg(feature = "sim")]
+    pub(crate) fn simulation(&self) -> Option<&sim::Sim> {
+        match self {
+            Driver::Sim(sim) => Some(sim),
+            _ => None,
         }
     }
 

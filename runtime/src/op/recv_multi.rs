@@ -163,8 +163,13 @@ impl RecvMulti {
                 self.alone = ALONE_RUN;
                 return Some(Ok(Empty::Starved));
             }
-        } else if res < 0 && !(res == -errno::CANCELED && self.shared.paused.replace(false)) {
-            return Some(Err(error::from_errno(-res)));
+        } else if res < 0 {
+            // A pause that interrupts the request may say so in either way
+            // (io_uring_cancelation(7)); nothing was received, so the request is made again.
+            let paused = self.shared.paused.replace(false) && res == -errno::CANCELED;
+            if !paused && res != -errno::INTR {
+                return Some(Err(error::from_errno(-res)));
+            }
         }
         Some(Ok(Empty::Waiting))
     }

@@ -28,6 +28,9 @@ mod unix_file;
 #[cfg(unix)]
 pub(crate) use unix_file::*;
 
+#[cfg(all(unix, feature = "sim"))]
+pub(crate) mod mirror;
+
 #[cfg(target_os = "linux")]
 pub(crate) mod linux;
 

@@ -205,7 +205,7 @@ pub(crate) fn poll_now(fd: i32, events: u32) -> i32 {
 }
 
 /// Sets the options that let addresses and ports be used again.
-pub(crate) fn reuse_address(socket: &socket2::Socket, port_too: bool) -> io::Result<()> {
+pub(crate) fn reuse_address(socket: &socket2::SockRef<'_>, port_too: bool) -> io::Result<()> {
     socket.set_reuse_address(true)?;
     if port_too { socket.set_reuse_port(true) } else { Ok(()) }
 }

@@ -249,7 +249,7 @@ pub(crate) fn poll_now(fd: i32, events: u32) -> i32 {
 
 /// Nothing: an address can be used again at once, and SO_REUSEADDR would let another process take
 /// the port away.
-pub(crate) fn reuse_address(_socket: &socket2::Socket, _port_too: bool) -> io::Result<()> {
+pub(crate) fn reuse_address(_socket: &socket2::SockRef<'_>, _port_too: bool) -> io::Result<()> {
     Ok(())
 }
 
