@@ -5,7 +5,6 @@ use ringbolt_buffers::{BufResult, IoBuf, IoBufMut, IoVectored, IoVectoredMut};
 use ringbolt_runtime::Fd;
 use ringbolt_runtime::io;
 use ringbolt_runtime::op::{self, Fence, Fsync, Stat, Submit};
-use std::cell::Cell;
 use std::path::Path;
 
 type Result<T> = std::io::Result<T>;
@@ -24,14 +23,14 @@ type Result<T> = std::io::Result<T>;
 pub struct File {
     fd: Fd,
     position: u64,
-    writes: Fence,
-    /// A sync failed: the system may have thrown the data away.
-    failed: Cell<bool>,
+    /// Knows the writes and syncs that are left behind, and whether a sync failed: the system may
+    /// have thrown the data away then.
+    fence: Fence,
 }
 
 impl File {
     pub(crate) fn new(fd: Fd) -> File {
-        File { fd, position: 0, writes: Fence::new(), failed: Cell::new(false) }
+        File { fd, position: 0, fence: Fence::new() }
     }
 
     /// Opens `path` for reading.
@@ -104,10 +103,9 @@ impl File {
     ///
     /// A write whose future is dropped may still happen, in whole or in part.
     pub async fn write_at<B: IoBuf>(&self, buf: B, offset: u64) -> BufResult<usize, B> {
-        self.writes.pass().await;
-        let _awaiting = self.writes.awaiting();
-        let write = op::Write::new(self.fd.clone(), buf, offset).fenced(&self.writes);
-        Submit::new(write).await
+        self.fence.pass().await;
+        let (token, _awaiting) = self.fence.begin();
+        Submit::new(op::Write::new(self.fd.clone(), buf, offset).fenced(token)).await
     }
 
     /// Writes the whole of `buf` at `offset` and gives it back.
@@ -129,10 +127,9 @@ impl File {
         bufs: V,
         offset: u64,
     ) -> BufResult<usize, V> {
-        self.writes.pass().await;
-        let _awaiting = self.writes.awaiting();
-        let write = op::WriteVectored::new(self.fd.clone(), bufs, offset).fenced(&self.writes);
-        Submit::new(write).await
+        self.fence.pass().await;
+        let (token, _awaiting) = self.fence.begin();
+        Submit::new(op::WriteVectored::new(self.fd.clone(), bufs, offset).fenced(token)).await
     }
 
     /// Makes everything written so far durable, the file's metadata included (fsync(2)).
@@ -155,17 +152,14 @@ impl File {
     }
 
     async fn sync(&self, data_only: bool) -> Result<()> {
-        self.writes.pass().await;
-        if self.failed.get() {
+        self.fence.pass().await;
+        if self.fence.has_failed() {
             let text =
                 "an earlier sync of this file failed, and its data may be lost; write it anew";
             return Err(std::io::Error::other(text));
         }
-        let result = Submit::new(Fsync::new(self.fd.clone(), data_only)).await;
-        if result.as_ref().is_err_and(|error| !ringbolt_runtime::is_cancelled(error)) {
-            self.failed.set(true);
-        }
-        result
+        let (token, _awaiting) = self.fence.begin();
+        Submit::new(Fsync::new(self.fd.clone(), data_only).fenced(token)).await
     }
 
     /// What is known of the file.
@@ -184,7 +178,7 @@ impl File {
     /// Those of close(2), such as an error of an earlier write on a network file system. The file
     /// is closed all the same.
     pub async fn close(self) -> Result<()> {
-        self.writes.pass().await;
+        self.fence.pass().await;
         let File { mut fd, .. } = self;
         loop {
             fd.unique().await;

@@ -31,6 +31,11 @@ pub fn is_cancelled(error: &io::Error) -> bool {
     error.raw_os_error() == Some(errno::CANCELED)
 }
 
+/// Whether a result says that a cancel or a signal came before anything was done.
+pub(crate) fn is_interrupted(res: i32) -> bool {
+    res == -errno::CANCELED || res == -errno::INTR
+}
+
 /// Whether a call that returned `res` has to wait for readiness.
 pub(crate) fn would_block(res: i32) -> bool {
     res == -errno::AGAIN || res == -errno::WOULDBLOCK

@@ -1,3 +1,12 @@
 //! Simulated worlds: what the simulator promises to programs, and the runtime on a hostile kernel.
 
+mod fences;
+mod files;
+mod leave;
+#[path = "../support/scale.rs"]
+mod scale;
+mod schedules;
+mod streams;
+#[path = "../support/watched.rs"]
+mod watched;
 mod worlds;

@@ -1,79 +1,108 @@
-//! A fence behind writes whose futures have gone: such a write may still land, and must not land on
-//! top of a later one.
+//! A fence behind writes and syncs whose futures have gone: such a write may still land, and must
+//! not land on top of a later one; such a sync may still fail, and its error must not be lost.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::future::poll_fn;
 use std::rc::Rc;
 use std::task::{Poll, Waker};
 
-/// Counts the writes of one file that nobody waits for any more.
+/// Knows the writes and syncs of one file that are in flight.
 #[derive(Clone, Default)]
-pub struct Fence(Rc<Counts>);
+pub struct Fence(Rc<Inner>);
 
 #[derive(Default)]
-struct Counts {
-    in_slots: Cell<usize>,
-    awaited: Cell<usize>,
-    waker: Cell<Option<Waker>>,
+struct Inner {
+    in_flight: RefCell<Vec<Entry>>,
+    next: Cell<u64>,
+    wakers: RefCell<Vec<Waker>>,
+    failed: Cell<bool>,
 }
 
-/// Held by a write operation until it has ended.
-pub(crate) struct Token(Fence);
+/// One operation, from its beginning to its end, whether or not anybody takes its result.
+struct Entry {
+    id: u64,
+    awaited: bool,
+}
 
-/// Held by the caller of a write while it waits.
+/// Held by an operation until it has ended.
+pub struct Token {
+    fence: Fence,
+    id: u64,
+}
+
+/// Held by the caller of an operation while it waits.
 #[derive(Debug)]
-pub struct Awaiting(Fence);
+pub struct Awaiting {
+    fence: Fence,
+    id: u64,
+}
 
 impl Fence {
-    /// A fence without writes.
+    /// A fence without operations.
     pub fn new() -> Fence {
         Fence::default()
     }
 
-    pub(crate) fn token(&self) -> Token {
-        self.0.in_slots.set(self.0.in_slots.get() + 1);
-        Token(self.clone())
+    /// Begins an operation: the first part goes with it, the second stays with who waits for it.
+    pub fn begin(&self) -> (Token, Awaiting) {
+        let id = self.0.next.get();
+        self.0.next.set(id + 1);
+        self.0.in_flight.borrow_mut().push(Entry { id, awaited: true });
+        (Token { fence: self.clone(), id }, Awaiting { fence: self.clone(), id })
     }
 
-    /// Says that the caller waits for a write until the guard is dropped.
-    pub fn awaiting(&self) -> Awaiting {
-        self.0.awaited.set(self.0.awaited.get() + 1);
-        Awaiting(self.clone())
-    }
-
-    /// Writes in flight that nobody waits for.
+    /// Operations in flight that nobody waits for.
     pub fn orphans(&self) -> usize {
-        self.0.in_slots.get().saturating_sub(self.0.awaited.get())
+        self.0.in_flight.borrow().iter().filter(|entry| !entry.awaited).count()
     }
 
-    /// Waits for the end of every write that nobody waits for.
+    /// Whether a sync has failed, also one that nobody waited for.
+    pub fn has_failed(&self) -> bool {
+        self.0.failed.get()
+    }
+
+    /// Waits for the end of every operation that nobody waits for.
     pub async fn pass(&self) {
         poll_fn(|cx| {
             if self.orphans() == 0 {
                 return Poll::Ready(());
             }
-            self.0.waker.set(Some(cx.waker().clone()));
+            let mut wakers = self.0.wakers.borrow_mut();
+            if !wakers.iter().any(|waker| waker.will_wake(cx.waker())) {
+                wakers.push(cx.waker().clone());
+            }
             Poll::Pending
         })
         .await;
     }
 }
 
+impl Token {
+    /// The sync that holds this has failed.
+    pub(crate) fn fail(&self) {
+        self.fence.0.failed.set(true);
+    }
+}
+
 impl Drop for Token {
     fn drop(&mut self) {
-        let counts = &self.0.0;
-        counts.in_slots.set(counts.in_slots.get() - 1);
-        if let Some(waker) = counts.waker.take() {
-            waker.wake();
+        let inner = &self.fence.0;
+        let mut in_flight = inner.in_flight.borrow_mut();
+        if let Some(at) = in_flight.iter().position(|entry| entry.id == self.id) {
+            in_flight.swap_remove(at);
         }
+        drop(in_flight);
+        inner.wakers.take().into_iter().for_each(Waker::wake);
     }
 }
 
 impl Drop for Awaiting {
     fn drop(&mut self) {
-        let counts = &self.0.0;
-        counts.awaited.set(counts.awaited.get() - 1);
+        let mut in_flight = self.fence.0.in_flight.borrow_mut();
+        if let Some(entry) = in_flight.iter_mut().find(|entry| entry.id == self.id) {
+            entry.awaited = false;
+        }
     }
 }
 
@@ -85,6 +114,6 @@ impl fmt::Debug for Fence {
 
 impl fmt::Debug for Token {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Token")
+        write!(f, "Token({})", self.id)
     }
 }

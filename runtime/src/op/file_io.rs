@@ -3,7 +3,7 @@
 //! An offset of `u64::MAX` stands for the position of the descriptor itself, as in
 //! io_uring_enter(2).
 
-use super::fence::{Fence, Token};
+use super::fence::Token;
 use super::iovecs::IoVecs;
 use super::{Class, Cqe, LEN_MAX, Op, OpMeta, Sqe, count, opcode};
 use crate::fd::Fd;
@@ -14,7 +14,7 @@ use ringbolt_buffers::{BufResult, IoBuf, IoBufMut, IoVectored, IoVectoredMut};
 /// Reads at most one buffer full from a file. Zero bytes mean the end of the file.
 #[derive(Debug)]
 pub struct Read<B> {
-    fd: Fd,
+    fd: Option<Fd>,
     buf: B,
     offset: u64,
     asked: usize,
@@ -23,7 +23,7 @@ pub struct Read<B> {
 impl<B: IoBufMut> Read<B> {
     /// Reads from `fd` at `offset` into `buf`, which comes back with exactly the bytes read.
     pub fn new(fd: Fd, buf: B, offset: u64) -> Read<B> {
-        Read { fd, buf, offset, asked: 0 }
+        Read { fd: Some(fd), buf, offset, asked: 0 }
     }
 }
 
@@ -43,15 +43,20 @@ static READ: OpMeta = OpMeta {
 // 2. pread(2) writes at most `len` bytes. 3. checked in `decode`.
 unsafe impl<B: IoBufMut> Op for Read<B> {
     type Output = BufResult<usize, B>;
+    const ENDS: bool = true;
     const META: &'static OpMeta = &READ;
 
     fn fill(&mut self, sqe: &mut Sqe) {
         let (ptr, len) = self.buf.io_parts_mut();
         self.asked = len.min(LEN_MAX);
-        sqe.fd = self.fd.raw();
+        sqe.fd = self.fd.as_ref().map_or(-1, Fd::raw);
         sqe.addr = Addr::pointer(ptr.as_ptr());
         sqe.off = Addr::number(self.offset);
         sqe.len = self.asked as u32;
+    }
+
+    fn ended(&mut self, _: Cqe) {
+        self.fd = None;
     }
 
     fn decode(mut self, cqe: Cqe) -> BufResult<usize, B> {
@@ -67,7 +72,7 @@ unsafe impl<B: IoBufMut> Op for Read<B> {
 /// Writes from a buffer to a file; it may write less than the whole of it.
 #[derive(Debug)]
 pub struct Write<B> {
-    fd: Fd,
+    fd: Option<Fd>,
     buf: B,
     offset: u64,
     asked: usize,
@@ -78,12 +83,12 @@ pub struct Write<B> {
 impl<B: IoBuf> Write<B> {
     /// Writes the initialised bytes of `buf` to `fd` at `offset`.
     pub fn new(fd: Fd, buf: B, offset: u64) -> Write<B> {
-        Write { fd, buf, offset, asked: 0, token: None }
+        Write { fd: Some(fd), buf, offset, asked: 0, token: None }
     }
 
-    /// Counts the write at `fence` until it has ended.
-    pub fn fenced(mut self, fence: &Fence) -> Self {
-        self.token = Some(fence.token());
+    /// Lets the fence that `token` is of know when the write has ended.
+    pub fn fenced(mut self, token: Token) -> Self {
+        self.token = Some(token);
         self
     }
 }
@@ -104,19 +109,24 @@ static WRITE: OpMeta = OpMeta {
 // 2. pwrite(2) only reads. 3. checked in `decode`.
 unsafe impl<B: IoBuf> Op for Write<B> {
     type Output = BufResult<usize, B>;
+    const ENDS: bool = true;
     const META: &'static OpMeta = &WRITE;
 
     fn fill(&mut self, sqe: &mut Sqe) {
         let (ptr, len) = self.buf.io_parts();
         self.asked = len.min(LEN_MAX);
-        sqe.fd = self.fd.raw();
+        sqe.fd = self.fd.as_ref().map_or(-1, Fd::raw);
         sqe.addr = Addr::pointer(ptr.as_ptr());
         sqe.off = Addr::number(self.offset);
         sqe.len = self.asked as u32;
     }
 
+    fn ended(&mut self, _: Cqe) {
+        self.fd = None;
+        self.token = None;
+    }
+
     fn decode(self, cqe: Cqe) -> BufResult<usize, B> {
-        drop(self.token);
         let result = count(cqe, self.asked);
         BufResult(result, self.buf)
     }
@@ -125,7 +135,7 @@ unsafe impl<B: IoBuf> Op for Write<B> {
 /// Reads into several buffers, in order, from a file.
 #[derive(Debug)]
 pub struct ReadVectored<V> {
-    fd: Fd,
+    fd: Option<Fd>,
     bufs: V,
     parts: IoVecs,
     offset: u64,
@@ -134,7 +144,7 @@ pub struct ReadVectored<V> {
 impl<V: IoVectoredMut> ReadVectored<V> {
     /// Reads from `fd` at `offset` into `bufs`, which come back with exactly the bytes read.
     pub fn new(fd: Fd, bufs: V, offset: u64) -> ReadVectored<V> {
-        ReadVectored { fd, bufs, parts: IoVecs::new(), offset }
+        ReadVectored { fd: Some(fd), bufs, parts: IoVecs::new(), offset }
     }
 }
 
@@ -154,15 +164,20 @@ static READV: OpMeta = OpMeta {
 // the slot. 2. preadv(2) writes no more than the parts. 3. checked in `decode`.
 unsafe impl<V: IoVectoredMut> Op for ReadVectored<V> {
     type Output = BufResult<usize, V>;
+    const ENDS: bool = true;
     const META: &'static OpMeta = &READV;
 
     fn fill(&mut self, sqe: &mut Sqe) {
         let parts = &mut self.parts;
         self.bufs.for_each_part_mut(&mut |ptr, len| parts.push(ptr, len));
-        sqe.fd = self.fd.raw();
+        sqe.fd = self.fd.as_ref().map_or(-1, Fd::raw);
         sqe.addr = Addr::pointer(parts.as_mut_ptr());
         sqe.off = Addr::number(self.offset);
         sqe.len = parts.count() as u32;
+    }
+
+    fn ended(&mut self, _: Cqe) {
+        self.fd = None;
     }
 
     fn decode(mut self, cqe: Cqe) -> BufResult<usize, V> {
@@ -178,7 +193,7 @@ unsafe impl<V: IoVectoredMut> Op for ReadVectored<V> {
 /// Writes from several buffers, in order, to a file.
 #[derive(Debug)]
 pub struct WriteVectored<V> {
-    fd: Fd,
+    fd: Option<Fd>,
     bufs: V,
     parts: IoVecs,
     offset: u64,
@@ -189,12 +204,12 @@ pub struct WriteVectored<V> {
 impl<V: IoVectored> WriteVectored<V> {
     /// Writes the initialised bytes of `bufs` to `fd` at `offset`.
     pub fn new(fd: Fd, bufs: V, offset: u64) -> WriteVectored<V> {
-        WriteVectored { fd, bufs, parts: IoVecs::new(), offset, token: None }
+        WriteVectored { fd: Some(fd), bufs, parts: IoVecs::new(), offset, token: None }
     }
 
-    /// Counts the write at `fence` until it has ended.
-    pub fn fenced(mut self, fence: &Fence) -> Self {
-        self.token = Some(fence.token());
+    /// Lets the fence that `token` is of know when the write has ended.
+    pub fn fenced(mut self, token: Token) -> Self {
+        self.token = Some(token);
         self
     }
 }
@@ -215,19 +230,24 @@ static WRITEV: OpMeta = OpMeta {
 // the slot. 2. pwritev(2) only reads. 3. checked in `decode`.
 unsafe impl<V: IoVectored> Op for WriteVectored<V> {
     type Output = BufResult<usize, V>;
+    const ENDS: bool = true;
     const META: &'static OpMeta = &WRITEV;
 
     fn fill(&mut self, sqe: &mut Sqe) {
         let parts = &mut self.parts;
         self.bufs.for_each_part(&mut |ptr, len| parts.push(ptr, len));
-        sqe.fd = self.fd.raw();
+        sqe.fd = self.fd.as_ref().map_or(-1, Fd::raw);
         sqe.addr = Addr::pointer(parts.as_mut_ptr());
         sqe.off = Addr::number(self.offset);
         sqe.len = parts.count() as u32;
     }
 
+    fn ended(&mut self, _: Cqe) {
+        self.fd = None;
+        self.token = None;
+    }
+
     fn decode(self, cqe: Cqe) -> BufResult<usize, V> {
-        drop(self.token);
         let result = self.parts.check(cqe);
         BufResult(result, self.bufs)
     }

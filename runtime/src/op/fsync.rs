@@ -1,5 +1,6 @@
 //! fsync(2) and fdatasync(2): make a file durable.
 
+use super::fence::Token;
 use super::{Class, Cqe, Op, OpMeta, Sqe, flag, opcode};
 use crate::fd::Fd;
 use crate::sys;
@@ -8,14 +9,22 @@ use std::io;
 /// Writes what the system holds of a file to its device.
 #[derive(Debug)]
 pub struct Fsync {
-    fd: Fd,
+    fd: Option<Fd>,
     data_only: bool,
+    /// Lets the file know when the sync has ended, and how.
+    token: Option<Token>,
 }
 
 impl Fsync {
     /// Makes `fd` durable; with `data_only`, only what is needed to read the data back.
     pub fn new(fd: Fd, data_only: bool) -> Fsync {
-        Fsync { fd, data_only }
+        Fsync { fd: Some(fd), data_only, token: None }
+    }
+
+    /// Lets the fence that `token` is of know when the sync has ended, and whether it failed.
+    pub fn fenced(mut self, token: Token) -> Fsync {
+        self.token = Some(token);
+        self
     }
 }
 
@@ -31,10 +40,21 @@ static META: OpMeta = OpMeta {
 unsafe impl Op for Fsync {
     type Output = io::Result<()>;
     const META: &'static OpMeta = &META;
+    const ENDS: bool = true;
 
     fn fill(&mut self, sqe: &mut Sqe) {
-        sqe.fd = self.fd.raw();
+        sqe.fd = self.fd.as_ref().map_or(-1, Fd::raw);
         sqe.op_flags = if self.data_only { flag::FSYNC_DATASYNC } else { 0 };
+    }
+
+    fn ended(&mut self, cqe: Cqe) {
+        self.fd = None;
+        if let Some(token) = self.token.take()
+            && cqe.res < 0
+            && !crate::error::is_interrupted(cqe.res)
+        {
+            token.fail();
+        }
     }
 
     fn decode(self, cqe: Cqe) -> io::Result<()> {

@@ -34,7 +34,7 @@ pub use accept::Accept;
 pub use accept_multi::AcceptMulti;
 pub use close::Close;
 pub use connect::Connect;
-pub use fence::{Awaiting, Fence};
+pub use fence::{Awaiting, Fence, Token};
 pub use file_io::{Read, ReadVectored, Write, WriteVectored};
 pub use fsync::Fsync;
 pub use lane::{Lane, LaneRun, Residue};
@@ -81,8 +81,18 @@ pub unsafe trait Op: Unpin + 'static {
     /// What drivers know about it.
     const META: &'static OpMeta;
 
+    /// Whether [`ended`](Op::ended) does anything.
+    const ENDS: bool = false;
+
     /// Writes the request. The operation is in its final place and will not move until it ends.
     fn fill(&mut self, sqe: &mut Sqe);
+
+    /// Called once when the final result is there, before and whether or not somebody takes it: a
+    /// result that waits for a future that was forgotten must keep neither a descriptor open nor a
+    /// later operation waiting.
+    fn ended(&mut self, cqe: Cqe) {
+        let _ = cqe;
+    }
 
     /// Turns the result into what the caller gets. A result that nobody waits for is decoded as
     /// well and dropped, so it has to own what it got.

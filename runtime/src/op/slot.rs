@@ -41,6 +41,8 @@ pub(crate) struct Vtable {
     pub(crate) abandon: unsafe fn(*mut Payload, Cqe),
     /// Hands on what the finished operation left for a caller that went before.
     pub(crate) residue: HandOn,
+    /// Tells the operation that it has ended, if it wants to know.
+    pub(crate) ended: Option<unsafe fn(*mut Payload, Cqe)>,
     /// Hands one result to a multishot operation.
     pub(crate) item: unsafe fn(*mut Payload, Cqe),
 }
@@ -251,7 +253,11 @@ impl Slots {
         if !cqe.is_final() {
             return;
         }
-        // `item` may have asked for a cancel, so the state is read again.
+        if let Some(ended) = self.vtable(slot).ended {
+            // SAFETY: the result is final, and the slot still holds the operation.
+            unsafe { ended(slot.payload.get(), cqe) };
+        }
+        // `item` and `ended` may have asked for a cancel, so the state is read again.
         let cancel = match slot.state.get() {
             State::Pending(_, now) => now,
             _ => cancel,
@@ -423,7 +429,7 @@ mod tests {
         cancellable: true,
         call: |_| 0,
     };
-    static VTABLE: Vtable = Vtable { meta: &META, abandon, residue, item };
+    static VTABLE: Vtable = Vtable { meta: &META, abandon, residue, ended: None, item };
 
     fn done(key: Key) -> Cqe {
         Cqe { key, res: 1, flags: 0 }

@@ -123,6 +123,7 @@ static META: OpMeta = OpMeta {
 unsafe impl Op for Stat {
     type Output = io::Result<Metadata>;
     const META: &'static OpMeta = &META;
+    const ENDS: bool = true;
 
     fn fill(&mut self, sqe: &mut Sqe) {
         sqe.fd = self.fd.as_ref().map_or(sys::CURRENT_DIR, Fd::raw);
@@ -130,6 +131,10 @@ unsafe impl Op for Stat {
         sqe.off = Addr::pointer(&raw mut self.out);
         sqe.len = sys::STAT_MASK;
         sqe.op_flags = self.flags;
+    }
+
+    fn ended(&mut self, _: Cqe) {
+        self.fd = None;
     }
 
     fn decode(self, cqe: Cqe) -> io::Result<Metadata> {

@@ -230,6 +230,17 @@ impl<O: Op> Store<O> {
             // SAFETY: the operation is finished, so that only its owner, who asks, refers to it.
             unsafe { &mut *op }.residue(cqe, part);
         },
+        ended: if O::ENDS {
+            Some(|place, cqe| {
+                // SAFETY: the slot calls this with a finished operation of this type.
+                let op = unsafe { Store::<O>::at(place) };
+                // SAFETY: the operation is finished, and nobody has been told yet, so that nobody
+                // else refers to it.
+                unsafe { &mut *op }.ended(cqe);
+            })
+        } else {
+            None
+        },
         item: |_, _| unreachable!("an operation with one result has no items"),
     };
 }
@@ -242,6 +253,7 @@ impl<M: MultiOp> Store<M> {
             drop(unsafe { Store::<M>::take(place) });
         },
         residue: |_, _, _| {},
+        ended: None,
         item: |place, cqe| {
             // SAFETY: the slot calls this with an operation of this type.
             let op = unsafe { Store::<M>::at(place) };
