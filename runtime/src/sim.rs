@@ -165,6 +165,22 @@ pub fn force(opcode: u8, skip: u32, res: i32) {
     sim.world().kernel().force(sim.host(), crate::driver::sim::Forced { opcode, skip, res });
 }
 
+/// Lets the kernels of runtimes that left operations behind do what they still have to do with the
+/// memory of those.
+#[doc(hidden)]
+pub fn finish_late() {
+    crate::driver::sim::finish_late();
+}
+
+/// Buffers of the pool that the kernel of this host has.
+#[doc(hidden)]
+pub fn lent() -> usize {
+    let core = Core::current();
+    let driver = core.driver();
+    let sim = driver.simulation().expect("this runtime is not in a simulated world");
+    sim.world().kernel().lent_count(sim.host())
+}
+
 /// Virtual descriptors that are open on this host.
 #[doc(hidden)]
 pub fn descriptors() -> usize {

@@ -1,5 +1,6 @@
 //! Futures on files that were left behind, and what must not suffer from them.
 
+use crate::watched::Watched;
 use ringbolt::fs::OpenOptions;
 use ringbolt::sim::{self, Faults};
 use ringbolt::{Builder, is_cancelled};
@@ -40,6 +41,20 @@ fn a_forgotten_read_does_not_keep_the_file_open() {
         file.close().await.expect("the disk is sound");
         assert_eq!(sim::descriptors(), 0);
     });
+}
+
+#[test]
+fn what_nobody_took_is_dropped_at_the_end() {
+    let watch = Watched::watch();
+    on_a_slow_disk(async {
+        let file = open().await;
+        let mut read = Box::pin(file.read_at(watch.buffer(8), 0));
+        start(&mut read);
+        std::mem::forget(read);
+        ringbolt::sleep(Duration::from_millis(20)).await;
+        assert_eq!(watch.alive(), 1, "the result waits for its future");
+    });
+    assert_eq!(watch.alive(), 0);
 }
 
 #[test]

@@ -2,7 +2,9 @@
 
 mod fences;
 mod files;
+mod late;
 mod leave;
+mod pauses;
 #[path = "../support/scale.rs"]
 mod scale;
 mod schedules;

@@ -120,6 +120,8 @@ impl AcceptMulti {
 
     fn arm(&mut self) -> bool {
         let core = Core::current();
+        // Whatever ended the last request, this one has to be stopped again when the queue is full.
+        self.shared.full.set(false);
         let request =
             Request { fd: self.fd.clone(), core: core.clone(), shared: self.shared.clone() };
         let Some(key) = start_multi(&core, request) else { return false };

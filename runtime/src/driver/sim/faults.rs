@@ -30,6 +30,8 @@ pub struct Faults {
     pub ended_multishot: f64,
     /// The chance that a receive finds no buffer although there are some.
     pub no_buffer: f64,
+    /// Whether the kernel knows the byte limit of a multishot receive, as newer ones do.
+    pub byte_limit: bool,
     /// The chance that a call into the kernel returns early or takes only some of the requests.
     pub interrupted: f64,
     /// The chance that a sync of a file fails, and the data that was not on the disk is lost to it.
@@ -56,6 +58,7 @@ impl Faults {
             refused_cancel: 0.0,
             ended_multishot: 0.0,
             no_buffer: 0.0,
+            byte_limit: true,
             interrupted: 0.0,
             sync_error: 0.0,
             disk_len: u64::MAX,

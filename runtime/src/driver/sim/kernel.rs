@@ -79,6 +79,8 @@ pub(super) struct Host {
     pub(super) table: Vec<Option<Desc>>,
     pub(super) disk: Disk,
     pub(super) pool: Option<Pool>,
+    /// The first byte of the pool and the length of its buffers: a kernel keeps no memory alive.
+    pub(super) buffers: (*mut u8, usize),
     /// Buffers of the pool that the kernel has.
     pub(super) lent: Vec<u16>,
     /// Results that have arrived.
@@ -128,6 +130,7 @@ impl Kernel {
             table: Vec::new(),
             disk: Disk::new(),
             pool: None,
+            buffers: (std::ptr::null_mut(), 0),
             lent: Vec::new(),
             arrived: Vec::new(),
             next_port: 32768 + self.rng.u16(..1000),
@@ -269,16 +272,13 @@ impl Kernel {
 
     fn deliver(&mut self, ticket: Ticket) {
         let (host, id) = ticket;
-        let pool = self.hosts[host].pool.clone();
+        let buffers = self.hosts[host].buffers;
         let Some(request) = self.hosts[host].requests.get_mut(&id) else { return };
         let Some(arrival) = request.results.pop_front() else { return };
         let key = Key(request.sqe.user_data);
         let cqe = Cqe { key, res: arrival.res, flags: arrival.flags };
         match cqe.buffer_id() {
-            Some(bid) => {
-                let pool = pool.expect("a host that lends has a pool");
-                memory::fill(&[(pool.ptr(bid).as_ptr(), pool.buffer_len())], &arrival.data);
-            }
+            Some(bid) => memory::fill(&[memory::buffer(buffers, bid)], &arrival.data),
             None => memory::fill(&memory::writable(&request.sqe), &arrival.data),
         }
         if self.faults.scribble && memory::read(&request.sqe, request.sent.len()) != request.sent {
@@ -358,17 +358,16 @@ impl Kernel {
 
     /// Writes nonsense where the kernel may write.
     fn scribble(&mut self) {
-        let host = self.rng.usize(..self.hosts.len());
-        let host = &self.hosts[host];
+        let host = &self.hosts[self.rng.usize(..self.hosts.len())];
         let count = host.requests.len();
         if count > 0 {
             let nth = self.rng.usize(..count);
             let request = host.requests.values().nth(nth).expect("there are that many");
             memory::scribble(&memory::writable(&request.sqe), &mut self.rng);
         }
-        if let (Some(pool), true) = (&host.pool, !host.lent.is_empty()) {
+        if !host.lent.is_empty() {
             let bid = host.lent[self.rng.usize(..host.lent.len())];
-            memory::scribble(&[(pool.ptr(bid).as_ptr(), pool.buffer_len())], &mut self.rng);
+            memory::scribble(&[memory::buffer(host.buffers, bid)], &mut self.rng);
         }
     }
 
@@ -417,6 +416,11 @@ impl Kernel {
             Desc::File { number, .. } => self.hosts[host].disk.release(number),
         }
         0
+    }
+
+    /// Buffers of the pool that the kernel has.
+    pub(crate) fn lent_count(&self, host: usize) -> usize {
+        self.hosts[host].lent.len()
     }
 
     /// Descriptors in use on `host`.

@@ -37,6 +37,11 @@ fn readable(sqe: &Sqe) -> Vec<Part> {
     }
 }
 
+/// Buffer `bid` of a pool that begins at the pointer and has buffers of that length.
+pub(super) fn buffer((start, len): Part, bid: u16) -> Part {
+    (start.wrapping_add(usize::from(bid) * len), len)
+}
+
 /// Bytes that the request can move.
 pub(super) fn room(sqe: &Sqe) -> usize {
     let parts = writable(sqe);

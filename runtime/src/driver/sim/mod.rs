@@ -110,6 +110,7 @@ impl Sim {
     pub(crate) fn start(world: &Rc<World>, host: usize, pool: &Pool) -> (Driver, Facts) {
         let mut kernel = world.kernel();
         kernel.hosts[host].up = true;
+        kernel.hosts[host].buffers = (pool.ptr(0).as_ptr(), pool.buffer_len());
         kernel.hosts[host].pool = Some(pool.clone());
         kernel.hosts[host].lent.clear();
         drop(kernel);
@@ -238,16 +239,29 @@ impl Sim {
 impl Drop for Sim {
     fn drop(&mut self) {
         let mut kernel = self.world.kernel();
+        kernel.hosts[self.host].pool = None;
         if self.world.alone && kernel.has_requests(self.host) {
             // The end of a ring does not end what the kernel does with its memory.
-            let faults = Faults { delay: Duration::ZERO..Duration::ZERO, ..kernel.faults.clone() };
-            kernel.faults = faults;
-            while kernel.next_due().is_some() && kernel.has_requests(self.host) {
-                kernel.step(Duration::MAX);
-            }
+            drop(kernel);
+            let _ = LATE.try_with(|late| late.borrow_mut().push(self.world.clone()));
+            return;
         }
         kernel.switch_off(self.host);
+        kernel.hosts[self.host].lent.clear();
         kernel.hosts[self.host].arrived.clear();
-        kernel.hosts[self.host].pool = None;
+    }
+}
+
+thread_local! {
+    /// Kernels that go on after the end of the runtimes that used them.
+    static LATE: RefCell<Vec<Rc<World>>> = const { RefCell::new(Vec::new()) };
+}
+
+/// Lets kernels whose runtimes have ended do what they still have to do.
+pub(crate) fn finish_late() {
+    for world in LATE.take() {
+        let mut kernel = world.kernel();
+        while kernel.step(Duration::MAX) {}
+        kernel.end_requests(0);
     }
 }

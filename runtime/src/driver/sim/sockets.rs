@@ -146,7 +146,7 @@ impl Kernel {
         let (host, _) = ticket;
         let sqe = self.request(ticket).sqe;
         let Some(id) = self.stream_of(ticket, &sqe) else { return };
-        let buffer_len = self.hosts[host].pool.as_ref().map_or(0, |pool| pool.buffer_len());
+        let (_, buffer_len) = self.hosts[host].buffers;
         loop {
             let count = self.hosts[host].lent.len();
             if count == 0 || self.chance(self.faults.no_buffer) {
@@ -164,9 +164,10 @@ impl Kernel {
             let bid = self.hosts[host].lent.swap_remove(nth);
             let flags = flag::BUFFER | (u32::from(bid) << 16);
             let n = bytes.len();
+            let knows_limit = self.faults.byte_limit;
             let request = self.request(ticket);
             request.received += n as u64;
-            let limit = u64::from(sqe.limit);
+            let limit = if knows_limit { u64::from(sqe.limit) } else { 0 };
             let full = limit != 0 && request.received >= limit;
             if n == 0 || full || self.chance(self.faults.ended_multishot) {
                 // The end of the stream, too, may come with a buffer.
