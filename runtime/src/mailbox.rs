@@ -96,7 +96,8 @@ impl Mailbox {
         std::mem::swap(&mut inbox.calls, calls);
     }
 
-    /// The core's side: nothing is accepted from now on.
+    /// The core's side: nothing is accepted from now on. What was accepted before is still to be
+    /// taken, whether or not its sender has already said that there is mail.
     pub(crate) fn close(&self) {
         let mut inbox = self.inbox.lock().unwrap_or_else(PoisonError::into_inner);
         inbox.closed = true;

@@ -88,9 +88,12 @@ fn run_ready(core: &Core) {
 }
 
 fn take_mail(core: &Rc<Core>) {
-    if !core.mailbox().has_mail() {
-        return;
+    if core.mailbox().has_mail() {
+        open_mail(core);
     }
+}
+
+fn open_mail(core: &Rc<Core>) {
     let (mut runnables, mut calls) = (core.work.runnables.take(), core.work.calls.take());
     core.mailbox().take(&mut runnables, &mut calls);
     core.counters().remote_wakes.add(runnables.len() as u64);
@@ -189,7 +192,9 @@ pub(crate) fn shut_down(core: &Rc<Core>, drain: Duration) -> ShutdownReport {
     core.close();
     drop_tasks(core);
     core.mailbox().close();
-    take_mail(core);
+    // Not only if there is said to be mail: a sender may have left something and be about to say
+    // so, and whoever waits for an answer to it would wait for ever.
+    open_mail(core);
     loop {
         core.slots.cancel_all();
         let left = deadline.map(|d| d.saturating_duration_since(core.now()));
@@ -216,6 +221,10 @@ fn drop_tasks(core: &Rc<Core>) {
     while core.task_count() > 0 {
         core.wake_all_tasks();
         take_mail(core);
+        if core.ready_len() == 0 {
+            // Another thread has woken the last tasks, and not yet put them into the mailbox.
+            std::thread::yield_now();
+        }
         while let Some(runnable) = core.next_ready() {
             if catch_unwind(AssertUnwindSafe(|| drop(runnable))).is_err() {
                 core.counters().panics.add(1);
