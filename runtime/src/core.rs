@@ -218,6 +218,11 @@ impl Core {
         &self.mailbox
     }
 
+    /// Tells this core from others as long as anybody holds its mailbox.
+    pub(crate) fn address(&self) -> usize {
+        Arc::as_ptr(&self.mailbox).addr()
+    }
+
     pub(crate) fn counters(&self) -> &Counters {
         &self.counters
     }

@@ -2,10 +2,12 @@
 
 use crate::support::*;
 use ringbolt::{Builder, PoolConfig, Remote, cores};
+use std::future::{pending, poll_fn};
 use std::io::ErrorKind;
 use std::panic::{AssertUnwindSafe, Location, catch_unwind};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::Poll;
 use std::time::Duration;
 
 #[test]
@@ -88,6 +90,45 @@ fn remote_tasks_panic_and_are_aborted() {
         let answer = std::thread::spawn(move || remote.spawn(|| async { 42 }));
         assert_eq!(answer.join().unwrap().await.unwrap(), 42);
     });
+}
+
+#[test]
+fn a_handle_aborts_its_own_task_from_anywhere() {
+    for case in cases() {
+        let _deadline = deadline(case.name, Location::caller());
+        let aborted = AtomicUsize::new(0);
+        cores(2)
+            .builder(case.builder.clone())
+            .run(async |worker| {
+                if worker.index() == 1 {
+                    return until("the other core is done", || aborted.load(Ordering::SeqCst) == 1)
+                        .await;
+                }
+                let mut theirs = ringbolt::spawn(pending::<()>());
+                let there = worker.remotes()[1].spawn(move || async move {
+                    // It has the place in the list of its core that the other has in its own.
+                    let innocent = ringbolt::spawn(async {
+                        turns(10).await;
+                        1
+                    });
+                    theirs.abort();
+                    assert!(theirs.is_finished());
+                    assert!(theirs.await.unwrap_err().is_aborted());
+                    innocent.await.unwrap()
+                });
+                assert_eq!(there.await.unwrap(), 1);
+                until("the task is dropped", || ringbolt::metrics().tasks == 0).await;
+                aborted.store(1, Ordering::SeqCst);
+            })
+            .unwrap();
+        // Nor does it need a runtime that runs.
+        let runtime = case.builder.build().unwrap();
+        let endless = poll_fn(|_| Poll::Ready(ringbolt::spawn(pending::<()>())));
+        let mut handle = runtime.block_on(endless);
+        handle.abort();
+        assert!(runtime.block_on(handle).unwrap_err().is_aborted());
+        runtime.block_on(until("it is dropped", || ringbolt::metrics().tasks == 0));
+    }
 }
 
 fn making_panics() -> std::future::Ready<()> {

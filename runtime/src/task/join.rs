@@ -47,6 +47,8 @@ pub struct JoinHandle<T> {
 
 enum Inner<T> {
     Task(Option<async_task::FallibleTask<Made<T>, Meta>>, Meta),
+    /// A task that was aborted from elsewhere.
+    Aborted,
     Channel(oneshot::Receiver<Result<T, Payload>>),
     Remote(oneshot::Receiver<Result<T, Payload>>, Arc<AtomicBool>),
 }
@@ -76,12 +78,13 @@ impl<T> JoinHandle<T> {
     /// and its result is thrown away.
     pub fn abort(&mut self) {
         match &mut self.inner {
-            Inner::Task(Some(task), meta) if !task.is_finished() => {
-                if let Some(core) = Core::try_current() {
-                    core.abort_task(meta.index);
-                }
-            }
-            Inner::Task(..) => {}
+            Inner::Task(Some(task), meta) if !task.is_finished() => match Core::try_current() {
+                Some(core) if core.address() == meta.home => core.abort_task(meta.index),
+                // Elsewhere that place may be another task's. Dropping this half of the task
+                // cancels it, and sends it home, where its future is dropped.
+                _ => self.inner = Inner::Aborted,
+            },
+            Inner::Task(..) | Inner::Aborted => {}
             Inner::Channel(receiver) => receiver.close(),
             Inner::Remote(receiver, aborted) => {
                 aborted.store(true, Ordering::Relaxed);
@@ -94,6 +97,7 @@ impl<T> JoinHandle<T> {
     pub fn is_finished(&self) -> bool {
         match &self.inner {
             Inner::Task(task, _) => task.as_ref().is_none_or(|t| t.is_finished()),
+            Inner::Aborted => true,
             Inner::Channel(_) | Inner::Remote(..) => false,
         }
     }
@@ -106,6 +110,7 @@ impl<T> Future for JoinHandle<T> {
         let ended = match &mut self.inner {
             Inner::Task(Some(task), _) => Pin::new(task).poll(cx).map(|made| made.map(Made::take)),
             Inner::Task(None, _) => panic!("a join handle was polled after it had finished"),
+            Inner::Aborted => Poll::Ready(None),
             Inner::Channel(receiver) | Inner::Remote(receiver, _) => {
                 Pin::new(receiver).poll(cx).map(Result::ok)
             }

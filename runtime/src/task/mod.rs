@@ -24,6 +24,8 @@ pub(crate) type Runnable = async_task::Runnable<Meta>;
 pub(crate) struct Meta {
     /// The task's place in its core's list, as long as it has not ended.
     index: usize,
+    /// The address of its core's mailbox, which the task keeps alive: no other core has it.
+    home: usize,
 }
 
 /// Spawns `future` on the current core. It runs to its end even if the handle is dropped.
@@ -62,7 +64,7 @@ where
     let tracked = Tracked { future: ManuallyDrop::new(future), place };
     let mailbox = core.mailbox().clone();
     let schedule = move |runnable: Runnable| Core::schedule(&mailbox, runnable);
-    let meta = Meta { index };
+    let meta = Meta { index, home: core.address() };
     let builder = async_task::Builder::new().metadata(meta);
     // SAFETY: the future is not `Send`, and the runnable is only run and dropped on this thread:
     // `schedule` moves it to the mailbox of this core, which forgets it once the core has gone.
