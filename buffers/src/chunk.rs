@@ -9,13 +9,13 @@ use std::ops::Deref;
 use std::ptr::NonNull;
 use std::rc::Rc;
 use std::slice::from_raw_parts;
-use std::sync::Arc;
 
 use bytes::{Buf, Bytes};
 
 use crate::owned::IoBuf;
 use crate::pool::Local;
 use crate::region::Shared;
+use crate::sync::Arc;
 
 /// Received bytes.
 ///

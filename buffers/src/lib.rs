@@ -37,6 +37,11 @@ mod pages;
 mod pool;
 mod region;
 mod slice;
+#[cfg(not(ringbolt_loom))]
+mod sync;
+#[cfg(ringbolt_loom)]
+#[doc(hidden)]
+pub mod sync;
 mod vectored;
 
 pub use chunk::Chunk;

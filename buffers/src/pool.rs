@@ -20,11 +20,11 @@ use std::io;
 use std::ops::RangeInclusive;
 use std::ptr::NonNull;
 use std::rc::Rc;
-use std::sync::Arc;
 use std::task::Waker;
 
 use crate::chunk::Chunk;
 use crate::region::Region;
+use crate::sync::Arc;
 
 /// Provided-buffer rings have at most this many entries (io_uring_setup_buf_ring(3)).
 const BUFFERS_MAX: RangeInclusive<usize> = 1..=32768;
@@ -281,6 +281,11 @@ impl Pool {
     pub fn leak(&self) {
         std::mem::forget(Arc::clone(&self.local.region));
     }
+
+    #[cfg(all(test, ringbolt_loom))]
+    pub(crate) fn shared_region(&self) -> Arc<Region> {
+        Arc::clone(&self.local.region)
+    }
 }
 
 impl fmt::Debug for Pool {
@@ -361,5 +366,5 @@ impl Local {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, not(ringbolt_loom)))]
 mod tests;

@@ -16,12 +16,12 @@ use std::fmt;
 use std::io;
 use std::ptr::NonNull;
 use std::slice::from_raw_parts;
+use std::sync::PoisonError;
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release, SeqCst};
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::task::Waker;
 
 use crate::pages::no_memory;
+use crate::sync::{Arc, AtomicBool, AtomicU32, AtomicUsize, Mutex};
 
 /// Buffers begin at a page, so that small ones share as few pages as can be.
 const ALIGN: usize = 4096;
@@ -193,3 +193,6 @@ impl fmt::Debug for Region {
         f.debug_struct("Region").field("layout", &self.layout).finish_non_exhaustive()
     }
 }
+
+#[cfg(all(test, ringbolt_loom))]
+mod models;

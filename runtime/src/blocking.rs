@@ -1,8 +1,8 @@
 //! Calls that block, on helper threads.
 
 use crate::driver::helper::{BLOCKING, Helpers, RESOLVER};
+use crate::sync::oneshot;
 use crate::task::JoinHandle;
-use futures_channel::oneshot;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 /// Runs `call` on a helper thread and awaits its result.

@@ -22,8 +22,14 @@ use std::sync::Arc;
 use std::task::Waker;
 use std::time::Instant;
 
+#[cfg(not(ringbolt_loom))]
 thread_local! {
     static CURRENT: RefCell<Option<Rc<Core>>> = const { RefCell::new(None) };
+}
+
+#[cfg(ringbolt_loom)]
+loom::thread_local! {
+    static CURRENT: RefCell<Option<Rc<Core>>> = RefCell::new(None);
 }
 
 /// One thread's runtime.

@@ -34,6 +34,7 @@ pub mod signal;
 pub mod sim;
 mod socket;
 pub mod sqe;
+mod sync;
 mod sys;
 mod task;
 mod timer;

@@ -2,15 +2,17 @@
 //!
 //! A sender pushes first and looks at `asleep` second; the core sets `asleep` first and looks at
 //! the queue second. Both are sequentially consistent, so one of them sees the other, and a core
-//! that is awake is never rung.
+//! that is awake is never rung. All writes are swaps, also where the old value is of no interest:
+//! so each comes after what it replaced, on every thread, at the price of a store of this order.
 
 use crate::core::Core;
 use crate::driver::Bell;
+use crate::sync::{AtomicBool, AtomicUsize, Mutex};
 use crate::task::Runnable;
 use std::fmt;
 use std::rc::Rc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, PoisonError};
 
 /// A closure for the core's own thread.
 pub(crate) type Call = Box<dyn FnOnce(&Rc<Core>) + Send>;
@@ -85,13 +87,13 @@ impl Mailbox {
 
     /// The core's side: says that the core is about to sleep. It must look at `has_mail` after.
     pub(crate) fn set_asleep(&self, asleep: bool) {
-        self.asleep.store(asleep, Ordering::SeqCst);
+        self.asleep.swap(asleep, Ordering::SeqCst);
     }
 
     /// The core's side: takes everything, into vectors that keep their memory.
     pub(crate) fn take(&self, runnables: &mut Vec<Runnable>, calls: &mut Vec<Call>) {
         let mut inbox = self.inbox.lock().unwrap_or_else(PoisonError::into_inner);
-        self.waiting.store(0, Ordering::SeqCst);
+        self.waiting.swap(0, Ordering::SeqCst);
         std::mem::swap(&mut inbox.runnables, runnables);
         std::mem::swap(&mut inbox.calls, calls);
     }
@@ -105,6 +107,11 @@ impl Mailbox {
         *self.bell.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }
 
+    #[cfg(all(test, ringbolt_loom))]
+    pub(crate) fn bell(&self) -> Option<Arc<dyn Bell>> {
+        self.bell.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
     fn announce(&self) {
         self.waiting.fetch_add(1, Ordering::SeqCst);
         self.nudge();
@@ -116,3 +123,6 @@ impl fmt::Debug for Mailbox {
         f.debug_struct("Mailbox").field("waiting", &self.waiting).finish()
     }
 }
+
+#[cfg(all(test, ringbolt_loom))]
+mod models;

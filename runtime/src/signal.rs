@@ -1,10 +1,11 @@
 //! Requests to end: Ctrl-C, SIGTERM, a console that is closed.
 
+use crate::sync::{Mutex, MutexGuard, statics};
 use crate::sys::{self, Termination};
 use std::future::Future;
 use std::io;
 use std::pin::Pin;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::PoisonError;
 use std::task::{Context, Poll, Waker};
 
 #[derive(Debug)]
@@ -15,8 +16,10 @@ struct State {
     wakers: Vec<Waker>,
 }
 
-static STATE: Mutex<State> =
-    Mutex::new(State { listening: false, interrupts: 0, terminations: 0, wakers: Vec::new() });
+statics! {
+    static STATE: Mutex<State> =
+        Mutex::new(State { listening: false, interrupts: 0, terminations: 0, wakers: Vec::new() });
+}
 
 /// Waits for Ctrl-C (SIGINT on Unix).
 ///
@@ -89,3 +92,6 @@ fn notify(what: Termination) {
 fn lock() -> MutexGuard<'static, State> {
     STATE.lock().unwrap_or_else(PoisonError::into_inner)
 }
+
+#[cfg(all(test, ringbolt_loom))]
+mod models;

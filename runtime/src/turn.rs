@@ -9,6 +9,7 @@ use crate::core::Core;
 use crate::driver::Driver;
 use crate::mailbox::Mailbox;
 use crate::sqe::{Cqe, Kind};
+use crate::sync::{AtomicBool, thread};
 use crate::sys::errno;
 use crate::task;
 use std::future::Future;
@@ -16,7 +17,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 use std::task::{Context, Poll, Wake, Waker};
 use std::time::Duration;
 
@@ -37,7 +38,7 @@ impl Wake for MainWaker {
     }
 
     fn wake_by_ref(self: &Arc<Self>) {
-        self.woken.store(true, Ordering::SeqCst);
+        self.woken.swap(true, Ordering::SeqCst);
         self.mailbox.nudge();
     }
 }
@@ -223,7 +224,7 @@ fn drop_tasks(core: &Rc<Core>) {
         take_mail(core);
         if core.ready_len() == 0 {
             // Another thread has woken the last tasks, and not yet put them into the mailbox.
-            std::thread::yield_now();
+            thread::yield_now();
         }
         while let Some(runnable) = core.next_ready() {
             if catch_unwind(AssertUnwindSafe(|| drop(runnable))).is_err() {
@@ -232,3 +233,6 @@ fn drop_tasks(core: &Rc<Core>) {
         }
     }
 }
+
+#[cfg(all(test, ringbolt_loom))]
+pub(crate) mod models;

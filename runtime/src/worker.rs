@@ -3,14 +3,14 @@
 use crate::builder::{Builder, Runtime};
 use crate::core::Core;
 use crate::mailbox::Mailbox;
+use crate::sync::{AtomicBool, oneshot};
 use crate::task::{JoinHandle, spawn_on};
-use futures_channel::oneshot;
 use std::fmt;
 use std::future::Future;
 use std::io;
 use std::panic::resume_unwind;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 use std::sync::mpsc;
 use std::thread;
 

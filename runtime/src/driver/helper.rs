@@ -5,22 +5,25 @@
 
 use crate::driver::Bell;
 use crate::sqe::{Cqe, Key, OpMeta, Sqe};
+use crate::sync::{Condvar, Mutex, MutexGuard, const_fn, statics, thread, wait_while};
 use std::collections::VecDeque;
 use std::fmt;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 /// How long an idle helper stays.
 const IDLE: Duration = Duration::from_secs(10);
 
-/// Helpers for file requests of all cores.
-pub(crate) static FILES: Helpers = Helpers::new("ringbolt-file", 16);
-/// Helpers for `spawn_blocking`.
-pub(crate) static BLOCKING: Helpers = Helpers::new("ringbolt-block", 256);
-/// Helpers for name resolution.
-pub(crate) static RESOLVER: Helpers = Helpers::new("ringbolt-dns", 8);
+statics! {
+    /// Helpers for file requests of all cores.
+    pub(crate) static FILES: Helpers = Helpers::new("ringbolt-file", 16);
+    /// Helpers for `spawn_blocking`.
+    pub(crate) static BLOCKING: Helpers = Helpers::new("ringbolt-block", 256);
+    /// Helpers for name resolution.
+    pub(crate) static RESOLVER: Helpers = Helpers::new("ringbolt-dns", 8);
+}
 
 /// A bounded pool of threads.
 pub(crate) struct Helpers {
@@ -67,9 +70,11 @@ impl Outbox {
 }
 
 impl Helpers {
-    const fn new(name: &'static str, threads_max: usize) -> Helpers {
-        let state = State { jobs: VecDeque::new(), threads: 0, idle: 0 };
-        Helpers { name, threads_max, state: Mutex::new(state), work: Condvar::new() }
+    const_fn! {
+        fn new(name: &'static str, threads_max: usize) -> Helpers {
+            let state = State { jobs: VecDeque::new(), threads: 0, idle: 0 };
+            Helpers { name, threads_max, state: Mutex::new(state), work: Condvar::new() }
+        }
     }
 
     /// Executes a request; its result arrives in `outbox`.
@@ -106,8 +111,7 @@ impl Helpers {
             self.work.notify_one();
         } else if state.threads < self.threads_max {
             state.threads += 1;
-            let spawned =
-                std::thread::Builder::new().name(self.name.into()).spawn(move || self.help());
+            let spawned = thread::Builder::new().name(self.name.into()).spawn(move || self.help());
             if let Err(error) = spawned {
                 state.threads -= 1;
                 if state.threads == 0 {
@@ -128,13 +132,10 @@ impl Helpers {
                 state = lock(&self.state);
             }
             state.idle += 1;
-            let (guard, waited) = self
-                .work
-                .wait_timeout_while(state, IDLE, |s| s.jobs.is_empty())
-                .unwrap_or_else(PoisonError::into_inner);
+            let (guard, in_vain) = wait_while(&self.work, state, IDLE, |s| s.jobs.is_empty());
             state = guard;
             state.idle -= 1;
-            if waited.timed_out() && state.jobs.is_empty() {
+            if in_vain {
                 state.threads -= 1;
                 return;
             }
@@ -167,3 +168,6 @@ impl fmt::Debug for Helpers {
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
+
+#[cfg(all(test, ringbolt_loom))]
+mod models;

@@ -18,6 +18,8 @@
 //! A driver sees requests, metadata and keys; it never sees an operation, a waker or a task.
 
 pub(crate) mod helper;
+#[cfg(ringbolt_loom)]
+pub(crate) mod model;
 mod readiness;
 #[cfg(feature = "sim")]
 pub(crate) mod sim;
@@ -83,6 +85,8 @@ pub(crate) trait Bell: Send + Sync {
 
 /// The driver of one core.
 pub(crate) enum Driver {
+    #[cfg(ringbolt_loom)]
+    Model(model::Model),
     #[cfg(target_os = "linux")]
     Uring(Box<Uring>),
     Readiness(Box<Readiness>),
@@ -99,6 +103,11 @@ impl Driver {
     ///
     /// When the driver that was required is not to be had, or no driver is.
     pub(crate) fn new(settings: &Settings, pool: &Pool) -> io::Result<(Driver, Facts)> {
+        #[cfg(ringbolt_loom)]
+        if settings.driver == DriverKind::Auto {
+            let (model, facts) = model::Model::new();
+            return Ok((Driver::Model(model), facts));
+        }
         match settings.driver {
             DriverKind::Readiness => Driver::readiness(pool, None),
             DriverKind::Uring => Driver::uring(settings, pool).map_err(|error| {
@@ -136,6 +145,8 @@ impl Driver {
     /// Takes a request. It never completes here, never blocks and never fails.
     pub(crate) fn submit(&mut self, sqe: &Sqe, meta: &'static OpMeta) {
         match self {
+            #[cfg(ringbolt_loom)]
+            Driver::Model(_) => unreachable!("models start no operation"),
             #[cfg(target_os = "linux")]
             Driver::Uring(uring) => uring.submit(sqe),
             Driver::Readiness(readiness) => readiness.submit(sqe, meta),
@@ -148,6 +159,8 @@ impl Driver {
     /// Asks for an end of a request.
     pub(crate) fn cancel(&mut self, key: Key) {
         match self {
+            #[cfg(ringbolt_loom)]
+            Driver::Model(_) => unreachable!("models start no operation"),
             #[cfg(target_os = "linux")]
             Driver::Uring(uring) => uring.cancel(key),
             Driver::Readiness(readiness) => readiness.cancel(key),
@@ -169,6 +182,11 @@ impl Driver {
         results: &mut Vec<Cqe>,
     ) -> io::Result<()> {
         match self {
+            #[cfg(ringbolt_loom)]
+            Driver::Model(model) => {
+                model.wait(limit);
+                Ok(())
+            }
             #[cfg(target_os = "linux")]
             Driver::Uring(uring) => uring.wait(limit, results),
             Driver::Readiness(readiness) => readiness.wait(limit, results),
@@ -188,6 +206,8 @@ impl Driver {
     /// What wakes the core from another thread.
     pub(crate) fn bell(&self) -> Arc<dyn Bell> {
         match self {
+            #[cfg(ringbolt_loom)]
+            Driver::Model(model) => model.bell(),
             #[cfg(target_os = "linux")]
             Driver::Uring(uring) => uring.bell(),
             Driver::Readiness(readiness) => readiness.bell(),
@@ -199,6 +219,8 @@ impl Driver {
 
     pub(crate) fn tally(&self) -> Tally {
         match self {
+            #[cfg(ringbolt_loom)]
+            Driver::Model(model) => model.tally(),
             #[cfg(target_os = "linux")]
             Driver::Uring(uring) => uring.tally(),
             Driver::Readiness(readiness) => readiness.tally(),

@@ -2,14 +2,14 @@
 
 use super::Meta;
 use crate::core::Core;
-use futures_channel::oneshot;
+use crate::sync::{AtomicBool, oneshot};
 use std::any::Any;
 use std::fmt;
 use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 use std::task::{Context, Poll};
 
 /// What a panic carried.

@@ -149,3 +149,6 @@ pub async fn yield_now() {
     })
     .await;
 }
+
+#[cfg(all(test, ringbolt_loom))]
+mod models;

@@ -5,11 +5,12 @@
 
 use crate::driver::Bell;
 use crate::sqe::{Addr, Key, Kind, Sqe, opcode};
+use crate::sync::{Mutex, thread};
 use crate::sys::linux::{count_up, event_fd, send_msg_ring};
 use io_uring::IoUring;
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, PoisonError};
 
 /// The core's side.
 pub(super) struct Wake {
@@ -24,9 +25,25 @@ struct Counter {
 }
 
 enum UringBell {
-    /// The ring to send to, until the core has gone.
-    Message(Mutex<Option<i32>>),
+    Message(Target),
     Counter(Arc<OwnedFd>),
+}
+
+/// The ring to send to, until the core has gone.
+struct Target(Mutex<Option<i32>>);
+
+impl Target {
+    /// Calls `send` with the ring, which stays open until that returns; not after `silence`.
+    fn reach(&self, send: impl FnOnce(i32)) {
+        let target = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(fd) = *target {
+            send(fd);
+        }
+    }
+
+    fn silence(&self) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
 }
 
 const KEY: u64 = Key::new(Kind::Wake, 0, 0).0;
@@ -36,7 +53,7 @@ impl Wake {
         let target = ring.as_raw_fd();
         if send_msg_ring(target, KEY).is_ok() {
             features.push("message wake".into());
-            let bell = Arc::new(UringBell::Message(Mutex::new(Some(target))));
+            let bell = Arc::new(UringBell::Message(Target(Mutex::new(Some(target)))));
             return Ok(Wake { bell, counter: None });
         }
         let fd = Arc::new(event_fd()?);
@@ -61,12 +78,10 @@ impl Wake {
 
     /// The ring is about to be closed: its number must not be used any more.
     pub(super) fn silence(&self) {
-        if let UringBell::Message(target) = &*self.bell {
-            *target.lock().unwrap_or_else(PoisonError::into_inner) = None;
-        }
-        if let UringBell::Counter(fd) = &*self.bell {
+        match &*self.bell {
+            UringBell::Message(target) => target.silence(),
             // The pending read ends now, so that it does not outlive the memory it writes to.
-            count_up(fd);
+            UringBell::Counter(fd) => count_up(fd),
         }
     }
 }
@@ -75,15 +90,16 @@ impl Bell for UringBell {
     fn ring(&self) {
         match self {
             UringBell::Counter(fd) => count_up(fd),
-            UringBell::Message(target) => {
-                let target = target.lock().unwrap_or_else(PoisonError::into_inner);
-                let Some(fd) = *target else { return };
+            UringBell::Message(target) => target.reach(|fd| {
                 // Only a lack of kernel memory makes this fail, and that passes.
                 while let Err(errno) = send_msg_ring(fd, KEY) {
                     debug_assert!(matches!(errno, libc::ENOMEM | libc::EAGAIN | libc::EOVERFLOW));
-                    std::thread::yield_now();
+                    thread::yield_now();
                 }
-            }
+            }),
         }
     }
 }
+
+#[cfg(all(test, ringbolt_loom))]
+mod models;
