@@ -16,6 +16,12 @@ pub(crate) fn from_errno(errno: i32) -> io::Error {
     io::Error::from_raw_os_error(errno)
 }
 
+/// An `io::Error` for the result `res` of a driver, which is minus an error number. There is none
+/// that the smallest result could stand for; it must not overflow all the same.
+pub(crate) fn from_res(res: i32) -> io::Error {
+    from_errno(res.wrapping_neg())
+}
+
 /// The positive error number in an `io::Error` as a driver result, for helpers that call `std`.
 pub(crate) fn to_res(error: &io::Error) -> i32 {
     -error.raw_os_error().unwrap_or(errno::IO)

@@ -162,7 +162,7 @@ impl Cqe {
     pub fn result(self) -> std::io::Result<u32> {
         match u32::try_from(self.res) {
             Ok(n) => Ok(n),
-            Err(_) => Err(crate::error::from_errno(-self.res)),
+            Err(_) => Err(crate::error::from_res(self.res)),
         }
     }
 }
@@ -309,6 +309,15 @@ mod tests {
         let cancel = key.with_kind(Kind::Cancel);
         assert_eq!(cancel.kind(), Kind::Cancel);
         assert_eq!(cancel.with_kind(Kind::Op), key);
+    }
+
+    #[test]
+    fn every_result_is_a_count_or_an_error() {
+        let result = |res| Cqe { key: Key(0), res, flags: 0 }.result();
+        assert_eq!(result(i32::MAX).unwrap(), i32::MAX as u32);
+        for res in [-1, -i32::MAX, i32::MIN] {
+            assert_eq!(result(res).unwrap_err().raw_os_error(), Some(res.wrapping_neg()));
+        }
     }
 
     #[test]

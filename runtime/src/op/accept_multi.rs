@@ -104,7 +104,7 @@ impl AcceptMulti {
                     }
                     let ours = res == -errno::CANCELED && self.shared.full.replace(false);
                     if res < 0 && !ours && !error::lost_in_accept(res) {
-                        return Poll::Ready(Err(error::from_errno(-res)));
+                        return Poll::Ready(Err(error::from_res(res)));
                     }
                 }
             }

@@ -168,7 +168,7 @@ impl RecvMulti {
             // (io_uring_cancelation(7)); nothing was received, so the request is made again.
             let paused = self.shared.paused.replace(false) && res == -errno::CANCELED;
             if !paused && res != -errno::INTR {
-                return Some(Err(error::from_errno(-res)));
+                return Some(Err(error::from_res(res)));
             }
         }
         Some(Ok(Empty::Waiting))
