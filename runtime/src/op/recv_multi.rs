@@ -48,6 +48,8 @@ struct Shared {
     /// The final result of the request, once it has ended.
     ended: Cell<Option<i32>>,
     paused: Cell<bool>,
+    /// Bytes were reported without the buffer that they are in.
+    broken: Cell<bool>,
     waker: Cell<Option<Waker>>,
 }
 
@@ -188,6 +190,7 @@ impl RecvMulti {
             return Some(false);
         }
         self.shared.paused.set(false);
+        self.shared.broken.set(false);
         let request = Request {
             fd: self.fd.clone(),
             pool: core.pool().clone(),
@@ -264,8 +267,14 @@ unsafe impl MultiOp for Request {
                 }
             }
         }
+        if cqe.buffer_id().is_none() && cqe.res > 0 {
+            // A defect of the kernel. What follows must not pass for a stream without a hole.
+            self.shared.broken.set(true);
+            self.core.slots.cancel(cqe.key);
+        }
         if cqe.is_final() {
-            self.shared.ended.set(Some(cqe.res));
+            let res = if self.shared.broken.get() { -errno::IO } else { cqe.res };
+            self.shared.ended.set(Some(res));
         }
         if let Some(waker) = self.shared.waker.take() {
             waker.wake();
