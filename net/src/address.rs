@@ -36,17 +36,36 @@ impl ToAddrs for [SocketAddr] {
 
 impl ToAddrs for str {
     async fn to_addrs(&self) -> io::Result<Vec<SocketAddr>> {
-        if let Ok(address) = self.parse() {
-            return Ok(vec![address]);
+        match parse(self)? {
+            Target::Address(address) => Ok(vec![address]),
+            Target::Name(host, port) => lookup(host, port).await,
         }
-        let invalid = || {
-            let text = format!("`{self}` is not an address: it is HOST:PORT or [IPV6]:PORT");
-            io::Error::new(io::ErrorKind::InvalidInput, text)
-        };
-        let (host, port) = self.rsplit_once(':').ok_or_else(invalid)?;
-        let port: u16 = port.parse().map_err(|_| invalid())?;
-        lookup(host, port).await
     }
+}
+
+/// What a text names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Target<'a> {
+    Address(SocketAddr),
+    /// A host name, not looked at yet, and a port.
+    Name(&'a str, u16),
+}
+
+/// Takes `HOST:PORT` or `[IPV6]:PORT` apart.
+pub(crate) fn parse(text: &str) -> io::Result<Target<'_>> {
+    if let Ok(address) = text.parse() {
+        return Ok(Target::Address(address));
+    }
+    let invalid = || {
+        let text = format!("`{text}` is not an address: it is HOST:PORT or [IPV6]:PORT");
+        io::Error::new(io::ErrorKind::InvalidInput, text)
+    };
+    let (host, port) = text.rsplit_once(':').ok_or_else(invalid)?;
+    // `::1:80` is an address without a port as much as one with it, and a number may have a sign.
+    if host.contains(':') || !port.bytes().all(|byte| byte.is_ascii_digit()) {
+        return Err(invalid());
+    }
+    Ok(Target::Name(host, port.parse().map_err(|_| invalid())?))
 }
 
 impl ToAddrs for (&str, u16) {

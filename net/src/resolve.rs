@@ -21,10 +21,27 @@ pub async fn lookup_host<A: ToAddrs>(host: A) -> io::Result<Vec<SocketAddr>> {
     host.to_addrs().await
 }
 
+/// The address that `host` spells out, if it does.
+///
+/// # Errors
+///
+/// `InvalidInput` for what is neither an address nor a name: what the resolver would cut off or
+/// misread, so that the name could stand for another.
+pub(crate) fn literal(host: &str) -> io::Result<Option<IpAddr>> {
+    let bare = host.strip_prefix('[').and_then(|h| h.strip_suffix(']')).unwrap_or(host);
+    if let Ok(address) = bare.parse() {
+        return Ok(Some(address));
+    }
+    if host.is_empty() || host.len() > NAME_MAX || host.contains('\0') {
+        let text = format!("`{}` is not a host name", host.escape_debug());
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
+    }
+    Ok(None)
+}
+
 /// Resolves a name that cannot be taken apart by hand.
 pub(crate) async fn lookup(host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
-    let bare = host.strip_prefix('[').and_then(|h| h.strip_suffix(']')).unwrap_or(host);
-    if let Ok(address) = bare.parse::<IpAddr>() {
+    if let Some(address) = literal(host)? {
         return Ok(vec![(address, port).into()]);
     }
     #[cfg(feature = "sim")]
@@ -32,11 +49,6 @@ pub(crate) async fn lookup(host: &str, port: u16) -> io::Result<Vec<SocketAddr>>
         let text = format!("`{host}` is not the name of a simulated host");
         let address = found.ok_or_else(|| io::Error::new(io::ErrorKind::NotFound, text))?;
         return Ok(vec![(address, port).into()]);
-    }
-    // What the resolver would cut off or misread is refused, or the name could stand for another.
-    if host.is_empty() || host.len() > NAME_MAX || host.contains('\0') {
-        let text = format!("`{}` is not a host name", host.escape_debug());
-        return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
     }
     let name = host.to_string();
     let found = spawn_resolver(move || (name.as_str(), port).to_socket_addrs().map(Vec::from_iter));
