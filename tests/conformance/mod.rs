@@ -3,4 +3,5 @@
 mod errors;
 mod laws;
 mod lifecycle;
+mod parity;
 mod results;

@@ -6,6 +6,7 @@
 #![cfg(target_os = "linux")]
 
 mod descriptors;
+mod exit;
 mod fences;
 mod locked_memory;
 mod teardown;

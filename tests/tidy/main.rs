@@ -5,6 +5,7 @@
 
 mod bad_examples;
 mod order;
+mod parity;
 mod rust;
 mod style;
 
