@@ -30,6 +30,9 @@
 //! | [`Chunk`] | received bytes, lent or owned |
 
 mod chunk;
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod fuzzing;
 mod impls;
 mod outcome;
 mod owned;

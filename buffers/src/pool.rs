@@ -366,5 +366,7 @@ impl Local {
     }
 }
 
+#[cfg(any(all(test, not(ringbolt_loom)), fuzzing))]
+pub(crate) mod model;
 #[cfg(all(test, not(ringbolt_loom)))]
 mod tests;

@@ -7,6 +7,9 @@
 #![forbid(unsafe_code)]
 
 mod address;
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod fuzzing;
 mod resolve;
 mod tcp;
 

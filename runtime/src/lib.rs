@@ -25,6 +25,9 @@ mod core;
 mod driver;
 mod error;
 mod fd;
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod io;
 mod mailbox;
 mod metrics;

@@ -57,7 +57,9 @@ fn files() -> Vec<File> {
             let path = entry.expect("a readable entry").path();
             let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
             let build_output = name == "target" || path.join("CACHEDIR.TAG").exists();
-            if matches!(&*name, ".git" | "Cargo.lock") || build_output {
+            // What a fuzzer makes up may look like anything.
+            let made_up = folder.ends_with("fuzz") && matches!(&*name, "artifacts" | "corpus");
+            if matches!(&*name, ".git" | "Cargo.lock") || build_output || made_up {
                 continue;
             }
             if path.is_dir() {

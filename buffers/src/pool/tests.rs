@@ -9,6 +9,7 @@ use std::thread;
 use bytes::Bytes;
 use proptest::prelude::*;
 
+use super::model::{LEN, Model, Op, lend_taken};
 use super::*;
 
 fn pool(buffer_len: usize, buffers: usize, buffers_max: usize) -> Pool {
@@ -19,34 +20,6 @@ fn pool(buffer_len: usize, buffers: usize, buffers_max: usize) -> Pool {
 fn lend(pool: &Pool, bytes: &[u8]) -> Option<Chunk> {
     let bid = pool.take()?;
     Some(lend_taken(pool, bid, bytes))
-}
-
-fn lend_taken(pool: &Pool, bid: u16, bytes: &[u8]) -> Chunk {
-    assert!(bytes.len() <= pool.buffer_len());
-    let source = NonNull::from(bytes).cast();
-    // SAFETY: the buffer was taken and has room, as checked.
-    unsafe { pool.ptr(bid).copy_from_nonoverlapping(source, bytes.len()) };
-    // SAFETY: the buffer was taken, and these bytes were just written.
-    unsafe { pool.lease(bid, bytes.len()) }
-}
-
-// ---- The model ----
-
-#[derive(Clone, Debug)]
-enum Op {
-    Take,
-    PutBack(usize),
-    Lend(usize, u8, usize),
-    Split(usize, usize),
-    Advance(usize, usize),
-    Truncate(usize, usize),
-    DropChunk(usize),
-    IntoBytes(usize),
-    CloneBytes(usize),
-    DropBytes(usize),
-    DropBytesElsewhere(usize),
-    Collect,
-    Grow,
 }
 
 fn op() -> impl Strategy<Value = Op> {
@@ -61,167 +34,13 @@ fn op() -> impl Strategy<Value = Op> {
         3 => at().prop_map(Op::DropChunk),
         2 => at().prop_map(Op::IntoBytes),
         1 => at().prop_map(Op::CloneBytes),
+        1 => (at(), at()).prop_map(|(i, n)| Op::SplitBytes(i, n)),
         2 => at().prop_map(Op::DropBytes),
         1 => at().prop_map(Op::DropBytesElsewhere),
+        1 => any::<bool>().prop_map(Op::Starve),
         2 => Just(Op::Collect),
         1 => Just(Op::Grow),
     ]
-}
-
-const LEN: usize = 64;
-const MAX: usize = 12;
-
-/// One reference on a buffer, and the bytes that it should show.
-struct Piece<T> {
-    bid: u16,
-    held: T,
-    bytes: Vec<u8>,
-}
-
-/// What the pool should look like, kept in the plainest way.
-struct Model {
-    pool: Pool,
-    introduced: usize,
-    taken: Vec<u16>,
-    chunks: Vec<Piece<Chunk>>,
-    shared: Vec<Piece<Bytes>>,
-    /// Buffers with a reference that was dropped as `Bytes`, and not collected yet.
-    uncollected: Vec<u16>,
-}
-
-impl Model {
-    fn leased(&self) -> Vec<u16> {
-        let chunks = self.chunks.iter().map(|piece| piece.bid);
-        let shared = self.shared.iter().map(|piece| piece.bid);
-        let mut bids: Vec<u16> = chunks.chain(shared).chain(self.uncollected.clone()).collect();
-        bids.sort();
-        bids.dedup();
-        bids
-    }
-
-    fn check(&self) {
-        let leased = self.leased();
-        assert_eq!(self.pool.introduced(), self.introduced);
-        assert_eq!(self.pool.leased(), leased.len());
-        assert_eq!(self.pool.free(), self.introduced - leased.len() - self.taken.len());
-        for piece in &self.chunks {
-            assert_eq!(piece.held[..], piece.bytes[..], "chunk of buffer {}", piece.bid);
-            assert_eq!(piece.held.len(), piece.bytes.len());
-        }
-        for piece in &self.shared {
-            assert_eq!(piece.held[..], piece.bytes[..], "bytes of buffer {}", piece.bid);
-        }
-        let low = self.introduced == MAX && MAX - leased.len() < 1;
-        assert_eq!(self.pool.is_low(), low);
-    }
-
-    fn apply(&mut self, op: Op) {
-        let pick = |len: usize, i: usize| (len > 0).then(|| i % len);
-        match op {
-            Op::Take => match self.pool.take() {
-                None => {
-                    assert_eq!(self.introduced, self.leased().len() + self.taken.len());
-                }
-                Some(bid) => {
-                    assert!(usize::from(bid) < self.introduced);
-                    assert!(!self.taken.contains(&bid), "buffer {bid} was taken twice");
-                    assert!(!self.leased().contains(&bid), "buffer {bid} is lent");
-                    // What the kernel may do with it from now on.
-                    // SAFETY: the buffer was taken.
-                    unsafe { self.pool.ptr(bid).write_bytes(0xee, LEN) };
-                    self.taken.push(bid);
-                }
-            },
-            Op::PutBack(i) => {
-                if let Some(i) = pick(self.taken.len(), i) {
-                    self.pool.put_back(self.taken.swap_remove(i));
-                }
-            }
-            Op::Lend(i, seed, len) => {
-                if let Some(i) = pick(self.taken.len(), i) {
-                    let bid = self.taken.swap_remove(i);
-                    let bytes: Vec<u8> = (0..len).map(|n| seed.wrapping_add(n as u8)).collect();
-                    let held = lend_taken(&self.pool, bid, &bytes);
-                    self.chunks.push(Piece { bid, held, bytes });
-                }
-            }
-            Op::Split(i, n) => {
-                if let Some(i) = pick(self.chunks.len(), i) {
-                    let Piece { bid, held, bytes } = &mut self.chunks[i];
-                    let n = n % (bytes.len() + 1);
-                    let rest = bytes.split_off(n);
-                    let (held, bytes) = (held.split_to(n), std::mem::replace(bytes, rest));
-                    let bid = *bid;
-                    self.chunks.push(Piece { bid, held, bytes });
-                }
-            }
-            Op::Advance(i, n) => {
-                if let Some(i) = pick(self.chunks.len(), i) {
-                    let Piece { held, bytes, .. } = &mut self.chunks[i];
-                    let n = n % (bytes.len() + 1);
-                    held.advance(n);
-                    bytes.drain(..n);
-                }
-            }
-            Op::Truncate(i, n) => {
-                if let Some(i) = pick(self.chunks.len(), i) {
-                    let Piece { held, bytes, .. } = &mut self.chunks[i];
-                    let n = n % (LEN + 2);
-                    held.truncate(n);
-                    bytes.truncate(n);
-                }
-            }
-            Op::DropChunk(i) => {
-                if let Some(i) = pick(self.chunks.len(), i) {
-                    drop(self.chunks.swap_remove(i));
-                }
-            }
-            Op::IntoBytes(i) => {
-                if let Some(i) = pick(self.chunks.len(), i) {
-                    let Piece { bid, held, bytes } = self.chunks.swap_remove(i);
-                    let start = held.as_ptr();
-                    let held = held.into_bytes();
-                    // Without bytes there is nothing to keep the buffer for.
-                    if !bytes.is_empty() {
-                        assert_eq!(held.as_ptr(), start, "the bytes were copied");
-                        self.shared.push(Piece { bid, held, bytes });
-                    }
-                }
-            }
-            Op::CloneBytes(i) => {
-                if let Some(i) = pick(self.shared.len(), i) {
-                    let Piece { held, bytes, .. } = &self.shared[i];
-                    // The clone takes the original's place: they share one reference.
-                    let clone = held.clone();
-                    assert_eq!(clone[..], bytes[..]);
-                    self.shared[i].held = clone;
-                }
-            }
-            Op::DropBytes(i) => {
-                if let Some(i) = pick(self.shared.len(), i) {
-                    let bid = self.shared.swap_remove(i).bid;
-                    self.uncollected.push(bid);
-                }
-            }
-            Op::DropBytesElsewhere(i) => {
-                if let Some(i) = pick(self.shared.len(), i) {
-                    let Piece { bid, held, .. } = self.shared.swap_remove(i);
-                    thread::spawn(move || drop(held)).join().unwrap();
-                    self.uncollected.push(bid);
-                }
-            }
-            Op::Collect => {
-                let before = self.leased().len();
-                self.uncollected.clear();
-                assert_eq!(self.pool.collect(), before - self.leased().len());
-            }
-            Op::Grow => {
-                let added = self.introduced.min(MAX - self.introduced);
-                assert_eq!(self.pool.grow(), added);
-                self.introduced += added;
-            }
-        }
-    }
 }
 
 proptest! {
@@ -233,28 +52,9 @@ proptest! {
 
     #[test]
     fn the_pool_follows_its_model(ops in proptest::collection::vec(op(), 1..120)) {
-        let mut model = Model {
-            pool: pool(LEN, 3, MAX),
-            introduced: 3,
-            taken: vec![],
-            chunks: vec![],
-            shared: vec![],
-            uncollected: vec![],
-        };
-        model.check();
-        for op in ops {
-            model.apply(op);
-            model.check();
-        }
-        // In the end, everything comes back, each buffer once.
-        let Model { pool, taken, chunks, shared, introduced, .. } = model;
-        taken.into_iter().for_each(|bid| pool.put_back(bid));
-        drop((chunks, shared));
-        pool.collect();
-        assert_eq!((pool.free(), pool.leased()), (introduced, 0));
-        let mut all: Vec<u16> = std::iter::from_fn(|| pool.take()).collect();
-        all.sort();
-        assert!(all.into_iter().map(usize::from).eq(0..introduced));
+        let mut model = Model::new(3, 12);
+        ops.into_iter().for_each(|op| model.apply(op));
+        model.finish();
     }
 }
 

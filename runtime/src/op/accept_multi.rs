@@ -74,6 +74,12 @@ impl AcceptMulti {
         self.shared.queue.borrow().len()
     }
 
+    /// The request, for who plays the driver.
+    #[cfg(any(test, fuzzing))]
+    pub(crate) fn armed_key(&self) -> Option<Key> {
+        self.armed.as_ref().map(|(_, key)| *key)
+    }
+
     /// The next connection. While the process has no free descriptor it pauses and tries again.
     ///
     /// # Errors

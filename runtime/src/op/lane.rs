@@ -44,6 +44,12 @@ impl Lane {
         self.left.is_some()
     }
 
+    /// The earlier operation, for who plays the driver.
+    #[cfg(any(test, fuzzing))]
+    pub(crate) fn left_key(&self) -> Option<Key> {
+        self.left.as_ref().map(|left| left.key)
+    }
+
     /// Runs `op` in this lane.
     ///
     /// # Panics

@@ -96,6 +96,12 @@ impl RecvMulti {
         }
     }
 
+    /// The request, for who plays the driver.
+    #[cfg(any(test, fuzzing))]
+    pub(crate) fn armed_key(&self) -> Option<Key> {
+        self.armed.as_ref().map(|(_, key)| *key)
+    }
+
     /// What was received already, without waiting.
     fn take(&mut self) -> Option<Chunk> {
         let chunk = self.shared.queue.borrow_mut().pop_front()?;

@@ -80,3 +80,17 @@ pub(crate) enum FileKind {
     /// A device, pipe or socket.
     Other,
 }
+
+/// Two connected sockets.
+#[cfg(all(unix, any(test, fuzzing)))]
+pub(crate) fn socket_pair() -> std::io::Result<(socket2::Socket, socket2::Socket)> {
+    socket2::Socket::pair(socket2::Domain::UNIX, socket2::Type::STREAM, None)
+}
+
+/// As above, where only connections over a port are streams.
+#[cfg(all(windows, any(test, fuzzing)))]
+pub(crate) fn socket_pair() -> std::io::Result<(socket2::Socket, socket2::Socket)> {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0")?;
+    let a = std::net::TcpStream::connect(listener.local_addr()?)?;
+    Ok((a.into(), listener.accept()?.0.into()))
+}
