@@ -255,35 +255,49 @@ pub struct OpMeta {
     pub call: unsafe fn(&mut Sqe) -> i32,
 }
 
-/// The operation codes of io_uring_enter(2) that operations here use.
+/// The operation codes of io_uring_enter(2) that are used here.
+///
+/// This is the one list of them: the driver asks the kernel for these when it starts, and a
+/// hardened ring takes no others ([`Builder::harden`](crate::Builder::harden)).
 pub mod opcode {
     #![allow(missing_docs)]
-    pub const NOP: u8 = 0;
-    pub const READV: u8 = 1;
-    pub const WRITEV: u8 = 2;
-    pub const FSYNC: u8 = 3;
-    pub const POLL_ADD: u8 = 6;
-    pub const SENDMSG: u8 = 9;
-    pub const RECVMSG: u8 = 10;
-    pub const ACCEPT: u8 = 13;
-    pub const ASYNC_CANCEL: u8 = 14;
-    pub const CONNECT: u8 = 16;
-    pub const OPENAT: u8 = 18;
-    pub const CLOSE: u8 = 19;
-    pub const STATX: u8 = 21;
-    pub const READ: u8 = 22;
-    pub const WRITE: u8 = 23;
-    pub const SEND: u8 = 26;
-    pub const RECV: u8 = 27;
-    pub const SHUTDOWN: u8 = 34;
-    pub const RENAMEAT: u8 = 35;
-    pub const UNLINKAT: u8 = 36;
-    pub const MKDIRAT: u8 = 37;
+
+    macro_rules! opcodes {
+        ($($name:ident = $code:literal,)*) => {
+            $(pub const $name: u8 = $code;)*
+            /// All of them, each with the name that the kernel gives it after `IORING_OP_`.
+            pub const ALL: &[(u8, &str)] = &[$(($code, stringify!($name)),)*];
+        };
+    }
+
+    opcodes! {
+        NOP = 0,
+        READV = 1,
+        WRITEV = 2,
+        FSYNC = 3,
+        POLL_ADD = 6,
+        SENDMSG = 9,
+        RECVMSG = 10,
+        ACCEPT = 13,
+        ASYNC_CANCEL = 14,
+        CONNECT = 16,
+        OPENAT = 18,
+        CLOSE = 19,
+        STATX = 21,
+        READ = 22,
+        WRITE = 23,
+        SEND = 26,
+        RECV = 27,
+        SHUTDOWN = 34,
+        RENAMEAT = 35,
+        UNLINKAT = 36,
+        MKDIRAT = 37,
+    }
 }
 
 /// Bits of requests and results.
 pub mod flag {
-    /// `IOSQE_BUFFER_SELECT`: the driver picks a buffer of the pool.
+    /// `IOSQE_BUFFER_SELECT`: the driver picks a buffer of the pool. The only `IOSQE_*` in use.
     pub const BUFFER_SELECT: u8 = 1 << 5;
     /// `IORING_ACCEPT_MULTISHOT` in `ioprio`.
     pub const ACCEPT_MULTISHOT: u16 = 1;

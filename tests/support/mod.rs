@@ -3,8 +3,9 @@
 //! [`on_every_driver`] runs one body on every driver of this machine, each with a runtime of its
 //! own. After the body it waits until the runtime is at rest and shuts it down: an operation, a
 //! descriptor or a lent buffer that is left over fails the test. A body that hangs ends the process
-//! with its name. `RINGBOLT_DRIVER` picks one driver, `RINGBOLT_SEED` replays the random choices,
-//! `RINGBOLT_TEST_DEADLINE_S` gives a slow machine more time.
+//! with its name. `RINGBOLT_DRIVER` picks one driver, `RINGBOLT_HARDEN=1` hardens every ring,
+//! `RINGBOLT_SEED` replays the random choices, `RINGBOLT_TEST_DEADLINE_S` gives a slow machine more
+//! time.
 
 mod alone;
 mod net;
@@ -47,7 +48,8 @@ pub(crate) struct Case {
 
 impl Case {
     fn new(name: &'static str, driver: DriverKind, tiny: bool) -> Case {
-        let mut builder = Builder::new().driver(driver).drain_timeout(Duration::from_secs(10));
+        let builder = Builder::new().driver(driver).harden(hardened());
+        let mut builder = builder.drain_timeout(Duration::from_secs(10));
         if tiny {
             let pool = PoolConfig { buffer_len: 1024, buffers: 4, buffers_max: 8 };
             builder = builder.ring_entries(8).pool(pool);
@@ -62,6 +64,15 @@ impl Case {
     /// Says that the test leaves work to the end of the runtime; then only that end is checked.
     pub(crate) fn leaves_work(&self) {
         self.leaves_work.set(true);
+    }
+}
+
+/// Whether the rings of this run take the operations of the runtime only.
+fn hardened() -> bool {
+    match std::env::var("RINGBOLT_HARDEN").as_deref() {
+        Err(_) | Ok("" | "0") => false,
+        Ok("1") => true,
+        Ok(other) => panic!("RINGBOLT_HARDEN is 0 or 1, not `{other}`"),
     }
 }
 

@@ -50,7 +50,7 @@ impl Drop for Stage {
 impl Hosts {
     pub(super) fn new(seed: u64, faults: Faults, builder: Builder) -> Hosts {
         let world = World::new(seed, faults, false);
-        Hosts { world, settings: builder.settings(), machines: RefCell::default() }
+        Hosts { world, settings: builder.without_driver(), machines: RefCell::default() }
     }
 
     fn add(&self, name: &str) -> Rc<Machine> {
@@ -187,7 +187,7 @@ fn start(world: &Rc<World>, index: usize, settings: &Settings) -> io::Result<Rc<
 
 /// A runtime on a world of its own.
 pub(super) fn alone(seed: u64, faults: Faults, builder: &Builder) -> io::Result<Runtime> {
-    let settings = builder.settings();
+    let settings = builder.without_driver();
     let world = World::new(seed, faults, true);
     let index = world.add_host(IpAddr::from(Ipv4Addr::new(10, 0, 0, 1)));
     Ok(Runtime::on(start(&world, index, &settings)?, settings.drain))

@@ -44,11 +44,18 @@ impl Uring {
     ///
     /// Those of io_uring_setup(2), and "unsupported" where an operation that is needed is missing.
     pub(crate) fn new(settings: &Settings, pool: &Pool) -> io::Result<(Uring, Facts)> {
+        // Declared first, so that its memory outlives the ring also where an error ends this.
+        let buffers;
         let (ring, mut features) = setup::ring(settings)?;
         setup::check_operations(&ring)?;
         let name = RingName::new(std::os::fd::AsRawFd::as_raw_fd(&ring));
         if name.is_registered() {
             features.push("registered ring".into());
+        }
+        // Every registration comes before the restriction, after which there are no more.
+        buffers = BufferRing::register(&ring, pool);
+        if settings.harden {
+            setup::restrict(&ring, &mut features)?;
         }
         let wake = Wake::new(&ring, &mut features)?;
         let mut uring = Uring {
@@ -62,7 +69,7 @@ impl Uring {
             tally: Tally::default(),
         };
         uring.probe_enter()?;
-        uring.start_lending(pool, &mut features);
+        uring.start_lending(buffers, pool, &mut features);
         if let Some(read) = uring.wake.request() {
             uring.submit(&read);
         }
@@ -204,8 +211,13 @@ impl Uring {
     }
 
     /// Hands the pool's buffers to the kernel, if receives can use them.
-    fn start_lending(&mut self, pool: &Pool, features: &mut Vec<String>) {
-        match BufferRing::register(&self.ring, pool) {
+    fn start_lending(
+        &mut self,
+        buffers: io::Result<BufferRing>,
+        pool: &Pool,
+        features: &mut Vec<String>,
+    ) {
+        match buffers {
             Ok(ring) => *self.buffers = Some(ring),
             Err(error) => {
                 features.push(format!("no lent buffers: {error}"));
@@ -294,3 +306,6 @@ impl Drop for Uring {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
