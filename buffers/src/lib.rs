@@ -34,6 +34,7 @@ mod chunk;
 #[doc(hidden)]
 pub mod fuzzing;
 mod impls;
+mod memory;
 mod outcome;
 mod owned;
 mod pages;
@@ -48,6 +49,7 @@ pub mod sync;
 mod vectored;
 
 pub use chunk::Chunk;
+pub use memory::PoolMemory;
 pub use outcome::BufResult;
 pub use owned::{IoBuf, IoBufMut};
 pub use pages::Pages;

@@ -23,6 +23,7 @@ use std::rc::Rc;
 use std::task::Waker;
 
 use crate::chunk::Chunk;
+use crate::memory::{Heap, PoolMemory};
 use crate::region::Region;
 use crate::sync::Arc;
 
@@ -51,11 +52,21 @@ pub struct PoolConfig {
     /// How many buffers there are after growing as far as possible, from 1 to 32768. Address space
     /// for all of them is taken at once, memory only when each is first used.
     pub buffers_max: usize,
+    /// Whether a buffer is overwritten with zeros when its last reference is dropped (default
+    /// false), so that what one peer sent does not lie about until the buffer is filled again. No
+    /// program sees more of a buffer than was received into it in either case; this is for what
+    /// reads the memory of the whole process, such as a core dump.
+    ///
+    /// It costs one write of `buffer_len` bytes per buffer that was lent. A reference that was
+    /// dropped as [`Bytes`](bytes::Bytes) counts when the pool next looks for such, before its core
+    /// sleeps. Copies that the program makes, and those on the heap that stand in for a pool which
+    /// has run low, are not covered.
+    pub zeroize: bool,
 }
 
 impl Default for PoolConfig {
     fn default() -> Self {
-        PoolConfig { buffer_len: 16 << 10, buffers: 128, buffers_max: 2048 }
+        PoolConfig { buffer_len: 16 << 10, buffers: 128, buffers_max: 2048, zeroize: false }
     }
 }
 
@@ -73,6 +84,14 @@ impl PoolConfig {
         check("buffers_max", self.buffers_max, BUFFERS_MAX)?;
         check("buffers", self.buffers, 1..=self.buffers_max)
     }
+
+    /// Bytes for all buffers.
+    fn size(&self) -> io::Result<usize> {
+        self.buffer_len.checked_mul(self.buffers_max).ok_or_else(|| {
+            let what = "the pool exceeds the address space, lower buffers_max or buffer_len";
+            io::Error::new(io::ErrorKind::InvalidInput, what)
+        })
+    }
 }
 
 /// Buffers that a driver fills and lends to the program as [`Chunk`]s.
@@ -87,7 +106,8 @@ impl PoolConfig {
 /// use ringbolt_buffers::{Pool, PoolConfig};
 ///
 /// # fn main() -> std::io::Result<()> {
-/// let pool = Pool::new(PoolConfig { buffer_len: 64, buffers: 2, buffers_max: 4 })?;
+/// let sizes = PoolConfig { buffer_len: 64, buffers: 2, buffers_max: 4, ..Default::default() };
+/// let pool = Pool::new(sizes)?;
 /// let bid = pool.take().expect("the pool is new");
 ///
 /// // The driver or the kernel fills the buffer.
@@ -125,7 +145,24 @@ impl Pool {
     /// choose; `OutOfMemory` if the allocator has no such memory.
     pub fn new(config: PoolConfig) -> io::Result<Pool> {
         config.check()?;
-        let region = Region::new(config.buffer_len, config.buffers_max)?;
+        Pool::with_memory(config, |len| Ok(Box::new(Heap::new(len)?)))
+    }
+
+    /// As [`new`](Self::new), in memory that `allocate` makes for the number of bytes it is given.
+    ///
+    /// # Errors
+    ///
+    /// Those of `new`, and of `allocate`.
+    ///
+    /// # Panics
+    ///
+    /// If there is less memory than was asked for.
+    pub fn with_memory(
+        config: PoolConfig,
+        allocate: impl FnOnce(usize) -> io::Result<Box<dyn PoolMemory>>,
+    ) -> io::Result<Pool> {
+        config.check()?;
+        let region = Region::new(allocate(config.size()?)?, config.buffer_len, config.buffers_max);
         let local = Rc::new(Local {
             region: Arc::new(region),
             config,
@@ -341,6 +378,10 @@ impl Local {
             return false;
         }
         self.leased.set(self.leased.get() - 1);
+        if self.config.zeroize {
+            // SAFETY: the last reference has gone, and the buffer is not free for others yet.
+            unsafe { self.region.wipe(bid) };
+        }
         self.set_free(bid);
         true
     }

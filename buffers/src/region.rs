@@ -11,25 +11,20 @@
 //! The owner walks the same way in reverse. What it takes from `returned` with acquire happened
 //! after the last read of these bytes, so the buffer may be written again.
 
-use std::alloc::{Layout, alloc, dealloc};
 use std::fmt;
-use std::io;
 use std::ptr::NonNull;
 use std::slice::from_raw_parts;
 use std::sync::PoisonError;
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release, SeqCst};
 use std::task::Waker;
 
-use crate::pages::no_memory;
+use crate::memory::PoolMemory;
 use crate::sync::{Arc, AtomicBool, AtomicU32, AtomicUsize, Mutex};
-
-/// Buffers begin at a page, so that small ones share as few pages as can be.
-const ALIGN: usize = 4096;
 
 /// The memory of a pool, for all threads.
 pub(crate) struct Region {
     start: NonNull<u8>,
-    layout: Layout,
+    memory: Box<dyn PoolMemory>,
     buffer_len: usize,
     returned: Box<[AtomicU32]>,
     marked: Box<[AtomicUsize]>,
@@ -41,40 +36,47 @@ pub(crate) struct Region {
 // SAFETY: the memory has no affinity to a thread, and is freed with the last owner only. Who may
 // access which bytes is settled by leases: a pool's buffer is lent, or written, but never both.
 unsafe impl Send for Region {}
-// SAFETY: as above; the other fields are atomics and a lock.
+// SAFETY: as above; the other fields are atomics, a lock, and memory for all threads.
 unsafe impl Sync for Region {}
 
 impl Region {
-    /// Memory for `count` buffers, which the system backs when it is first touched.
-    pub(crate) fn new(buffer_len: usize, count: usize) -> io::Result<Region> {
-        debug_assert!(buffer_len > 0 && count > 0);
-        let size = buffer_len.checked_mul(count);
-        let layout = size.and_then(|size| Layout::from_size_align(size, ALIGN).ok());
-        let layout = layout.ok_or_else(|| {
-            let what = "the pool exceeds the address space, lower buffers_max or buffer_len";
-            io::Error::new(io::ErrorKind::InvalidInput, what)
-        })?;
-        // SAFETY: the layout's size is not zero.
-        let start = unsafe { alloc(layout) };
-        let start = NonNull::new(start).ok_or_else(|| no_memory(layout))?;
-        Ok(Region {
+    /// Buffers in `memory`, which has room for them.
+    pub(crate) fn new(memory: Box<dyn PoolMemory>, buffer_len: usize, count: usize) -> Region {
+        let (start, len) = memory.parts();
+        assert!(len / buffer_len >= count, "{len} bytes for {count} buffers of {buffer_len}");
+        Region {
             start,
-            layout,
+            memory,
             buffer_len,
             returned: (0..count).map(|_| AtomicU32::new(0)).collect(),
             marked: (0..count.div_ceil(BITS)).map(|_| AtomicUsize::new(0)).collect(),
             pending: AtomicBool::new(false),
             starving: AtomicBool::new(false),
             waker: Mutex::new(None),
-        })
+        }
     }
 
     /// The first byte of buffer `bid`.
     pub(crate) fn ptr(&self, bid: u16) -> NonNull<u8> {
         let bid = usize::from(bid);
         assert!(bid < self.returned.len(), "the pool has no buffer {bid}");
-        // SAFETY: the region has `buffer_len` bytes for each `bid` below the count, as allocated.
+        // SAFETY: the region has `buffer_len` bytes for each `bid` below the count, as checked
+        // in `new`.
         unsafe { self.start.add(bid * self.buffer_len) }
+    }
+
+    /// Overwrites buffer `bid` with zeros.
+    ///
+    /// # Safety
+    ///
+    /// Nobody else uses the buffer.
+    pub(crate) unsafe fn wipe(&self, bid: u16) {
+        let start = self.ptr(bid);
+        // A child of fork(2) has nothing to wipe.
+        if self.memory.is_present() {
+            // SAFETY: the buffer has this length, and by the caller's obligation nobody uses it.
+            unsafe { start.write_bytes(0, self.buffer_len) };
+        }
     }
 
     /// Takes back one reference on buffer `bid`, from any thread.
@@ -137,13 +139,6 @@ impl Region {
     }
 }
 
-impl Drop for Region {
-    fn drop(&mut self) {
-        // SAFETY: allocated in `new` with this layout. No owner is left, so neither is a lease.
-        unsafe { dealloc(self.start.as_ptr(), self.layout) };
-    }
-}
-
 /// Bits in a word of the map of returned buffers.
 const BITS: usize = usize::BITS as usize;
 
@@ -190,7 +185,7 @@ impl Drop for Shared {
 
 impl fmt::Debug for Region {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Region").field("layout", &self.layout).finish_non_exhaustive()
+        f.debug_struct("Region").field("memory", &self.memory).finish_non_exhaustive()
     }
 }
 

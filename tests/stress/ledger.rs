@@ -151,7 +151,8 @@ fn run(ask: Ask, mib: u64) {
     let mut random = Random::new("ledger");
     let total = mib << 20;
     let pattern = pattern();
-    let pool = PoolConfig { buffer_len: 8192, buffers: 16, buffers_max: 64 };
+    let pool =
+        PoolConfig { buffer_len: 8192, buffers: 16, buffers_max: 64, ..PoolConfig::default() };
     on_every_driver(&Builder::new().pool(pool), |runtime| {
         let start = Instant::now();
         let (received, expired) = runtime.block_on(async {

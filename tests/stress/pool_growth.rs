@@ -12,7 +12,12 @@ const BUFFER: usize = 4096;
 #[test]
 fn a_burst_does_not_take_the_pool_to_its_maximum() {
     let _alone = alone();
-    let pool = PoolConfig { buffer_len: BUFFER, buffers: 8, buffers_max: 16 * 1024 };
+    let pool = PoolConfig {
+        buffer_len: BUFFER,
+        buffers: 8,
+        buffers_max: 16 * 1024,
+        ..PoolConfig::default()
+    };
     on_every_driver(&Builder::new().pool(pool), |runtime| {
         let metrics = runtime.block_on(async {
             let mut listener = TcpListener::bind("127.0.0.1:0").await.unwrap();

@@ -46,7 +46,7 @@ async fn client(address: std::net::SocketAddr, id: usize, slowest: Rc<Cell<Durat
 #[test]
 fn no_byte_is_lost_and_nobody_stalls() {
     let _alone = alone();
-    let pool = PoolConfig { buffer_len: 1024, buffers: 4, buffers_max: 4 };
+    let pool = PoolConfig { buffer_len: 1024, buffers: 4, buffers_max: 4, ..PoolConfig::default() };
     on_every_driver(&Builder::new().pool(pool), |runtime| {
         let slowest = Rc::new(Cell::new(Duration::ZERO));
         let metrics = runtime.block_on(async {

@@ -51,7 +51,12 @@ impl Case {
         let builder = Builder::new().driver(driver).harden(hardened());
         let mut builder = builder.drain_timeout(Duration::from_secs(10));
         if tiny {
-            let pool = PoolConfig { buffer_len: 1024, buffers: 4, buffers_max: 8 };
+            let pool = PoolConfig {
+                buffer_len: 1024,
+                buffers: 4,
+                buffers_max: 8,
+                ..PoolConfig::default()
+            };
             builder = builder.ring_entries(8).pool(pool);
         }
         Case { name, driver, builder, tiny, leaves_work: Rc::default() }

@@ -4,7 +4,8 @@ use super::*;
 use crate::pool::{Pool, PoolConfig};
 
 fn pool() -> Pool {
-    Pool::new(PoolConfig { buffer_len: 64, buffers: 1, buffers_max: 1 }).unwrap()
+    Pool::new(PoolConfig { buffer_len: 64, buffers: 1, buffers_max: 1, ..PoolConfig::default() })
+        .unwrap()
 }
 
 fn pooled(pool: &Pool, bytes: &[u8]) -> Chunk {

@@ -13,7 +13,7 @@ use super::model::{LEN, Model, Op, lend_taken};
 use super::*;
 
 fn pool(buffer_len: usize, buffers: usize, buffers_max: usize) -> Pool {
-    Pool::new(PoolConfig { buffer_len, buffers, buffers_max }).unwrap()
+    Pool::new(PoolConfig { buffer_len, buffers, buffers_max, ..PoolConfig::default() }).unwrap()
 }
 
 /// Takes a buffer, fills it as the kernel would, and lends it.
@@ -75,7 +75,9 @@ fn the_default_pool_is_as_documented() {
 #[test]
 fn a_bad_size_is_refused_with_the_remedy() {
     let refused = |buffer_len, buffers, buffers_max| {
-        let error = Pool::new(PoolConfig { buffer_len, buffers, buffers_max }).unwrap_err();
+        let error =
+            Pool::new(PoolConfig { buffer_len, buffers, buffers_max, ..PoolConfig::default() })
+                .unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::InvalidInput);
         error.to_string()
     };
@@ -214,4 +216,63 @@ fn references_do_not_wrap() {
     let _chunk = lend(&pool, b"x").unwrap();
     pool.local.slots[0].set(TAKEN - 1);
     pool.local.retain(0);
+}
+
+/// The bytes of a buffer that is free, as one who reads the memory of the process sees them.
+fn memory_of(pool: &Pool, bid: u16) -> Vec<u8> {
+    // SAFETY: the tests write every buffer before they look at it, and nobody writes it now.
+    unsafe { std::slice::from_raw_parts(pool.ptr(bid).as_ptr(), pool.buffer_len()) }.to_vec()
+}
+
+#[test]
+fn a_returned_buffer_is_wiped_where_that_is_asked_for() {
+    for zeroize in [true, false] {
+        let sizes = PoolConfig { buffer_len: 64, buffers: 1, buffers_max: 1, zeroize };
+        let pool = Pool::new(sizes).unwrap();
+        let fill = || lend(&pool, &[0x5e; 64]).unwrap();
+        let left = if zeroize { [0; 64] } else { [0x5e; 64] };
+        drop(fill());
+        assert_eq!(memory_of(&pool, 0), left);
+        // The last of several references, of which the first leaves the thread.
+        let mut rest = fill();
+        let first = rest.split_to(10).into_bytes();
+        drop(rest);
+        assert_eq!(memory_of(&pool, 0), [0x5e; 64], "the first ten bytes are still lent");
+        thread::spawn(move || drop(first)).join().unwrap();
+        assert_eq!(memory_of(&pool, 0), [0x5e; 64], "nobody has looked for returns yet");
+        assert_eq!(pool.collect(), 1);
+        assert_eq!(memory_of(&pool, 0), left);
+    }
+}
+
+/// Memory that is not there, as in a child of fork(2).
+#[derive(Debug)]
+struct Absent;
+
+// SAFETY: nobody may use memory that is not present, and the pool is shown not to.
+unsafe impl PoolMemory for Absent {
+    fn parts(&self) -> (NonNull<u8>, usize) {
+        (NonNull::dangling(), 64)
+    }
+
+    fn is_present(&self) -> bool {
+        false
+    }
+}
+
+#[test]
+fn memory_that_is_not_there_is_not_wiped() {
+    let sizes = PoolConfig { buffer_len: 64, buffers: 1, buffers_max: 1, zeroize: true };
+    let pool = Pool::with_memory(sizes, |_| Ok(Box::new(Absent))).unwrap();
+    let bid = pool.take().unwrap();
+    // SAFETY: nobody looks at the bytes, of which there are none.
+    drop(unsafe { pool.lease(bid, 0) });
+    assert_eq!(pool.free(), 1);
+}
+
+#[test]
+#[should_panic(expected = "64 bytes for 2 buffers of 64")]
+fn too_little_memory_is_refused() {
+    let sizes = PoolConfig { buffer_len: 64, buffers: 1, buffers_max: 2, zeroize: false };
+    let _ = Pool::with_memory(sizes, |_| Ok(Box::new(Absent)));
 }
