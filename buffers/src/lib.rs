@@ -30,7 +30,7 @@
 //! | [`Chunk`] | received bytes, lent or owned |
 
 mod chunk;
-#[cfg(any(test, fuzzing))]
+#[cfg(any(all(test, not(ringbolt_loom)), fuzzing))]
 #[doc(hidden)]
 pub mod fuzzing;
 mod impls;

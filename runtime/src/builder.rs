@@ -216,6 +216,9 @@ impl Runtime {
     /// cancelled, and their end is awaited for at most `limit`.
     pub fn shutdown(self, limit: Duration) -> ShutdownReport {
         let mut this = std::mem::ManuallyDrop::new(self);
+        if this.core.is_copy() {
+            return this.leave_to_parent();
+        }
         let report = this.finish(limit);
         // SAFETY: `this` is not used again, and its destructor does not run.
         unsafe { std::ptr::drop_in_place(&mut this.core) };
@@ -226,6 +229,12 @@ impl Runtime {
         self.core.mailbox()
     }
 
+    /// In a child of fork(2) everything is the parent's: its memory and its descriptors.
+    fn leave_to_parent(&self) -> ShutdownReport {
+        std::mem::forget(self.core.clone());
+        ShutdownReport { operations_leaked: self.core.slots.pending() }
+    }
+
     fn finish(&mut self, limit: Duration) -> ShutdownReport {
         let _entered = self.core.enter();
         turn::shut_down(&self.core, limit)
@@ -234,6 +243,10 @@ impl Runtime {
 
 impl Drop for Runtime {
     fn drop(&mut self) {
+        if self.core.is_copy() {
+            self.leave_to_parent();
+            return;
+        }
         // Inside of another runtime, or while the thread gives up its storage, this one cannot run;
         // its memory is left as it is.
         let Some(entered) = self.core.try_enter() else {

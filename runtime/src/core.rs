@@ -10,6 +10,7 @@ use crate::metrics::{Counters, Metrics};
 use crate::op::Scope;
 use crate::op::slot::Slots;
 use crate::sqe::{Cqe, Key, OpMeta, Sqe};
+use crate::sys::{Origin, new_pool};
 use crate::task::Runnable;
 use crate::timer::Wheel;
 use ringbolt_buffers::Pool;
@@ -35,6 +36,7 @@ loom::thread_local! {
 /// One thread's runtime.
 pub(crate) struct Core {
     pub(crate) slots: Slots,
+    origin: Origin,
     driver: RefCell<Driver>,
     facts: Facts,
     pool: Pool,
@@ -74,7 +76,7 @@ struct TaskEntry {
 
 impl Core {
     pub(crate) fn new(settings: &Settings) -> io::Result<Rc<Core>> {
-        let pool = Pool::new(settings.pool)?;
+        let pool = new_pool(settings.pool)?;
         let (driver, facts) = Driver::new(settings, &pool)?;
         Ok(Core::assemble(pool, driver, facts))
     }
@@ -89,6 +91,7 @@ impl Core {
         let mailbox = Arc::new(Mailbox::new(driver.bell()));
         Rc::new(Core {
             slots: Slots::new(),
+            origin: Origin::here(),
             driver: RefCell::new(driver),
             facts,
             pool,
@@ -159,6 +162,16 @@ impl Core {
         }
     }
 
+    /// Whether this process is a child that has got a copy of its parent's core.
+    pub(crate) fn is_copy(&self) -> bool {
+        !self.origin.is_here()
+    }
+
+    /// Ends a child that uses its parent's core.
+    pub(crate) fn check_origin(&self) {
+        self.origin.check();
+    }
+
     /// Makes this the current core until the guard is dropped.
     ///
     /// # Panics
@@ -172,8 +185,13 @@ impl Core {
     /// As [`Core::enter`]; `None` if another runtime runs on this thread, or if the thread is
     /// ending and has given up its storage.
     pub(crate) fn try_enter(self: &Rc<Core>) -> Option<Entered> {
+        self.origin.check();
         let entered = CURRENT.try_with(|current| {
             let mut current = current.borrow_mut();
+            if current.as_ref().is_some_and(|core| core.is_copy()) {
+                // That one runs in the parent only, whose future forked.
+                std::mem::forget(current.take());
+            }
             let free = current.is_none();
             if free {
                 *current = Some(self.clone());
@@ -243,12 +261,16 @@ impl Core {
 
     /// Hands a request to the driver.
     pub(crate) fn submit(&self, sqe: &Sqe, meta: &'static OpMeta) {
+        self.origin.check();
         self.driver.borrow_mut().submit(sqe, meta);
     }
 
     /// Tells the driver that a descriptor is about to be closed.
     pub(crate) fn forget(&self, raw: i32) {
-        self.driver.borrow_mut().forget(raw);
+        // A child closes its own copy, of which the shared poller must not hear.
+        if !self.is_copy() {
+            self.driver.borrow_mut().forget(raw);
+        }
     }
 
     /// Whether the runtime is shutting down: nothing new starts.

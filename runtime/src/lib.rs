@@ -25,7 +25,7 @@ mod core;
 mod driver;
 mod error;
 mod fd;
-#[cfg(any(test, fuzzing))]
+#[cfg(any(all(test, not(ringbolt_loom)), fuzzing))]
 #[doc(hidden)]
 pub mod fuzzing;
 pub mod io;

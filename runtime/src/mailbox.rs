@@ -8,6 +8,7 @@
 use crate::core::Core;
 use crate::driver::Bell;
 use crate::sync::{AtomicBool, AtomicUsize, Mutex};
+use crate::sys::Origin;
 use crate::task::Runnable;
 use std::fmt;
 use std::rc::Rc;
@@ -19,6 +20,7 @@ pub(crate) type Call = Box<dyn FnOnce(&Rc<Core>) + Send>;
 
 /// The mailbox of one core.
 pub(crate) struct Mailbox {
+    origin: Origin,
     inbox: Mutex<Inbox>,
     waiting: AtomicUsize,
     asleep: AtomicBool,
@@ -37,6 +39,7 @@ impl Mailbox {
     pub(crate) fn new(bell: Arc<dyn Bell>) -> Mailbox {
         let inbox = Inbox { runnables: Vec::with_capacity(64), ..Inbox::default() };
         Mailbox {
+            origin: Origin::here(),
             inbox: Mutex::new(inbox),
             waiting: AtomicUsize::new(0),
             asleep: AtomicBool::new(false),
@@ -73,7 +76,9 @@ impl Mailbox {
 
     /// Wakes the core if it sleeps.
     pub(crate) fn nudge(&self) {
+        // A child shares the bell with its parent and has nothing to tell it.
         if self.asleep.swap(false, Ordering::SeqCst)
+            && self.origin.is_here()
             && let Some(bell) = &*self.bell.lock().unwrap_or_else(PoisonError::into_inner)
         {
             bell.ring();

@@ -127,6 +127,7 @@ fn time_left(core: &Core) -> Option<Duration> {
 
 /// Sends the cancels, lets the driver work, and hands its results to their slots.
 fn wait(core: &Core, limit: Option<Duration>) {
+    core.check_origin();
     retry_cancels(core);
     let mut results = core.work.results.take();
     {

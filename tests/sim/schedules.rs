@@ -85,6 +85,7 @@ fn builder(world: &World) -> Builder {
         buffer_len: 64 << world.below(3),
         buffers,
         buffers_max: buffers + world.below(4),
+        zeroize: world.chance(1, 4),
     };
     Builder::new().pool(pool)
 }

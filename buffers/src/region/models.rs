@@ -18,7 +18,7 @@ fn model(name: &str, model: impl Fn() + Send + Sync + 'static) {
 }
 
 fn pool(buffers: usize) -> Pool {
-    Pool::new(PoolConfig { buffer_len: 64, buffers, buffers_max: buffers }).unwrap()
+    Pool::new(PoolConfig { buffer_len: 64, buffers, buffers_max: buffers, zeroize: false }).unwrap()
 }
 
 fn lend(pool: &Pool) -> Chunk {

@@ -6,6 +6,7 @@
 use crate::driver::Bell;
 use crate::sqe::{Cqe, Key, OpMeta, Sqe};
 use crate::sync::{Condvar, Mutex, MutexGuard, const_fn, statics, thread, wait_while};
+use crate::sys::Origin;
 use std::collections::VecDeque;
 use std::fmt;
 use std::io;
@@ -34,6 +35,8 @@ pub(crate) struct Helpers {
 }
 
 struct State {
+    /// Whose threads these are: a child of fork(2) has none of them.
+    origin: Option<Origin>,
     jobs: VecDeque<Job>,
     threads: usize,
     idle: usize,
@@ -69,10 +72,16 @@ impl Outbox {
     }
 }
 
+impl State {
+    const fn new(origin: Option<Origin>) -> State {
+        State { origin, jobs: VecDeque::new(), threads: 0, idle: 0 }
+    }
+}
+
 impl Helpers {
     const_fn! {
         fn new(name: &'static str, threads_max: usize) -> Helpers {
-            let state = State { jobs: VecDeque::new(), threads: 0, idle: 0 };
+            let state = State::new(None);
             Helpers { name, threads_max, state: Mutex::new(state), work: Condvar::new() }
         }
     }
@@ -106,6 +115,10 @@ impl Helpers {
 
     fn push(&'static self, job: Job) -> io::Result<()> {
         let mut state = lock(&self.state);
+        if !state.origin.is_some_and(Origin::is_here) {
+            // What waited is the parent's, and not even dropped here.
+            std::mem::forget(std::mem::replace(&mut *state, State::new(Some(Origin::here()))));
+        }
         state.jobs.push_back(job);
         if state.idle >= state.jobs.len() {
             self.work.notify_one();

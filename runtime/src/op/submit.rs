@@ -146,6 +146,9 @@ pub(super) fn start<O: Op>(core: &Rc<Core>, op: O, owner: Owner) -> Result<Key, 
 
 /// Starts an operation whose result nobody wants.
 pub(crate) fn detach<O: Op>(core: &Rc<Core>, op: O) -> Result<(), O> {
+    if core.is_copy() {
+        return Err(op);
+    }
     start(core, op, Owner::Orphan).map(|_| ()).map_err(|(op, _)| op)
 }
 

@@ -16,6 +16,7 @@
 //! | `reuse_address` | the options of a listener that mean different things |
 //! | `poll_source` `borrow_source` | descriptors as the poller takes them |
 //! | `AsFd` or `AsSocket` for `Fd` | so that socket2 can work on it |
+//! | `Origin` `new_pool` | telling a child of fork(2) from its parent, and what it gets |
 //! | `on_termination` `Termination` `pin_thread` | the process and its threads |
 
 #[cfg(unix)]
@@ -33,6 +34,13 @@ pub(crate) mod mirror;
 
 #[cfg(target_os = "linux")]
 pub(crate) mod linux;
+
+#[cfg(target_os = "linux")]
+mod fork;
+#[cfg(not(target_os = "linux"))]
+#[path = "no_fork.rs"]
+mod fork;
+pub(crate) use fork::*;
 
 #[cfg(windows)]
 mod windows;

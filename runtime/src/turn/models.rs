@@ -14,7 +14,7 @@ use std::task::{Poll, Waker};
 
 /// A runtime of the calling thread, small and without a real driver.
 pub(crate) fn runtime() -> Runtime {
-    let pool = PoolConfig { buffer_len: 64, buffers: 1, buffers_max: 1 };
+    let pool = PoolConfig { buffer_len: 64, buffers: 1, buffers_max: 1, zeroize: false };
     Builder::new().driver(crate::DriverKind::Auto).pool(pool).build().unwrap()
 }
 

@@ -92,3 +92,19 @@ fn an_ordinary_ring_takes_any_operation() {
     assert_ne!(result_of(&mut uring, Sqe::new(OPENAT2, -1)), -libc::EACCES);
     uring.ring.submitter().register_probe(&mut Probe::new()).unwrap();
 }
+
+/// The kernel reads the ring of buffers in the pages of the parent, whatever becomes of them in a
+/// child; so a child has none of them (`dc`, proc_pid_smaps(5)).
+#[test]
+fn the_ring_of_buffers_is_kept_from_children() {
+    let Some((uring, _)) = uring(hardened()) else { return };
+    let Some(buffers) = uring.buffers.as_ref() else {
+        eprintln!("SKIPPED: no buffers can be lent to this kernel");
+        return;
+    };
+    let start = format!("{:x}-", buffers.address());
+    let text = std::fs::read_to_string("/proc/self/smaps").unwrap();
+    let mut lines = text.lines().skip_while(|line| !line.starts_with(&start));
+    let flags = lines.find_map(|line| line.strip_prefix("VmFlags:")).expect("it is mapped");
+    assert!(flags.split_whitespace().any(|flag| flag == "dc"), "{flags}");
+}
