@@ -111,16 +111,25 @@ impl Driver {
         match settings.driver {
             DriverKind::Readiness => Driver::readiness(pool, None),
             DriverKind::Uring => Driver::uring(settings, pool).map_err(|error| {
-                error::with_context(&error, "the io_uring driver was required but cannot start")
+                let required = "the io_uring driver was required but cannot start";
+                let error = error::with_context(&error, required);
+                match cause(&error) {
+                    Some(cause) => io::Error::new(error.kind(), format!("{error}: {cause}")),
+                    None => error,
+                }
             }),
             DriverKind::Auto => match Driver::uring(settings, pool) {
                 Ok(started) => Ok(started),
-                Err(error) if may_fall_back(&error) => {
-                    let reason = fallback_reason(&error);
-                    say_once(&reason);
-                    Driver::readiness(pool, Some(reason))
-                }
-                Err(error) => Err(error::with_context(&error, "io_uring cannot start")),
+                Err(error) => match cause(&error) {
+                    Some(cause) => {
+                        let reason = format!(
+                            "io_uring is not available ({error}): {cause}; using readiness instead"
+                        );
+                        say_once(&reason);
+                        Driver::readiness(pool, Some(reason))
+                    }
+                    None => Err(error::with_context(&error, "io_uring cannot start")),
+                },
             },
         }
     }
@@ -248,20 +257,19 @@ impl Driver {
     }
 }
 
-/// Errors after which another driver is worth a try: forbidden, absent or without memory.
-fn may_fall_back(error: &io::Error) -> bool {
+/// Why io_uring cannot start, if it is forbidden, absent or without memory; then another driver is
+/// worth a try.
+fn cause(error: &io::Error) -> Option<String> {
     use io::ErrorKind::{InvalidInput, OutOfMemory, PermissionDenied, Unsupported};
-    matches!(error.kind(), InvalidInput | OutOfMemory | PermissionDenied | Unsupported)
-}
-
-fn fallback_reason(error: &io::Error) -> String {
-    let cause = match error.kind() {
-        io::ErrorKind::PermissionDenied => forbidden_by(),
-        io::ErrorKind::OutOfMemory => "RLIMIT_MEMLOCK leaves no room for a ring; raise it".into(),
-        _ if cfg!(not(target_os = "linux")) => "this system has none".into(),
-        _ => "this kernel lacks what is needed".into(),
-    };
-    format!("io_uring is not available ({error}): {cause}; using readiness instead")
+    Some(match error.kind() {
+        PermissionDenied => forbidden_by(),
+        OutOfMemory => "RLIMIT_MEMLOCK leaves no room for a ring; raise it".into(),
+        InvalidInput | Unsupported if cfg!(not(target_os = "linux")) => {
+            "this system has none".into()
+        }
+        InvalidInput | Unsupported => "this kernel lacks what is needed".into(),
+        _ => return None,
+    })
 }
 
 /// Who forbids io_uring: the sysctl says so itself, else it is a sandbox.
