@@ -140,6 +140,8 @@ impl Readiness {
         results: &mut Vec<Cqe>,
     ) -> io::Result<()> {
         let before = results.len();
+        // What other threads gave back is counted, and wiped, before this one sleeps.
+        self.pool.collect();
         results.append(&mut self.ended);
         self.try_staged(results);
         self.in_helper -= self.outbox.drain(results);
