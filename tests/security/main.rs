@@ -9,6 +9,7 @@ mod canary;
 mod child;
 mod credentials;
 mod denied;
+mod document;
 mod filter;
 mod fork;
 mod hardened;
