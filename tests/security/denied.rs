@@ -1,15 +1,21 @@
 //! Sandboxes that forbid io_uring, wholly or in part, and ones that kill for it.
 
 use crate::child::{run, run_with, stderr_of};
-use crate::filter::{Answer, ENTER, REGISTER, SETUP, deny};
+use crate::filter::{Answer, ENTER, REGISTER, SEND_MESSAGE, SETUP, deny, deny_register};
 use crate::scale::figure;
 use crate::tour;
 use ringbolt::{Builder, DriverKind};
 use std::io::Error;
 use std::os::unix::process::ExitStatusExt;
 
-const CALLS: [(&str, libc::c_long); 3] =
-    [("setup", SETUP), ("enter", ENTER), ("register", REGISTER)];
+/// Calls that are denied, and whether the kernel has no message that wakes a core, so that there is
+/// a counter to be left behind.
+const CALLS: [(&str, libc::c_long, bool); 4] = [
+    ("setup", SETUP, false),
+    ("enter", ENTER, false),
+    ("enter and messages", ENTER, true),
+    ("register", REGISTER, false),
+];
 
 /// What the text has to name as the cause.
 fn cause(errno: i32) -> &'static str {
@@ -23,9 +29,12 @@ fn descriptors() -> usize {
 fn each_denial(test: &str, what: &str, body: impl Fn(i32)) -> Vec<String> {
     let mut said = Vec::new();
     for errno in [libc::EPERM, libc::ENOSYS, libc::EACCES] {
-        for (name, call) in CALLS {
+        for (name, call, no_message) in CALLS {
             let child = run(test, &format!("{what} without {name}, {errno}"), || {
                 deny(&[call], Answer::Errno(errno));
+                if no_message {
+                    deny_register(SEND_MESSAGE, libc::EINVAL);
+                }
                 body(errno);
             });
             said.extend(child.map(|output| stderr_of(&output)));

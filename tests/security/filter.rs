@@ -7,6 +7,9 @@ pub(crate) const SETUP: c_long = libc::SYS_io_uring_setup;
 pub(crate) const ENTER: c_long = libc::SYS_io_uring_enter;
 pub(crate) const REGISTER: c_long = libc::SYS_io_uring_register;
 
+/// The operation of io_uring_register(2) that wakes another ring; older kernels lack it.
+pub(crate) const SEND_MESSAGE: u32 = 31;
+
 /// How a filter answers a call.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Answer {

@@ -3,7 +3,7 @@
 //! conformance suite runs on such rings with `RINGBOLT_HARDEN=1`.
 
 use crate::child::{run, stderr_of};
-use crate::filter::{Answer, SETUP, deny, deny_register};
+use crate::filter::{Answer, SEND_MESSAGE, SETUP, deny, deny_register};
 use crate::scale::figure;
 use crate::{drivers, tour};
 use ringbolt::{Builder, DriverKind};
@@ -12,7 +12,6 @@ use ringbolt::{Builder, DriverKind};
 const RESTRICTIONS: u32 = 11;
 const RING_FDS: u32 = 20;
 const BUFFER_RING: u32 = 22;
-const SEND_MESSAGE: u32 = 31;
 
 fn is_restricted(facts: &ringbolt::Facts) -> bool {
     facts.features.iter().any(|feature| feature.starts_with("restricted to "))

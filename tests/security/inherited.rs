@@ -2,7 +2,7 @@
 
 use crate::child::{command, figures_of, is, is_any, run};
 use crate::drivers;
-use crate::filter::deny_register;
+use crate::filter::{SEND_MESSAGE, deny_register};
 use crate::scale::figure;
 use ringbolt::net::{TcpListener, TcpStream};
 use ringbolt::{Builder, DriverKind};
@@ -78,7 +78,7 @@ fn a_program_that_is_started_gets_no_descriptor() {
         let role = if lacks_message_wake { "parent with a counter" } else { "parent" };
         let output = run(DESCRIPTORS, role, || {
             if lacks_message_wake {
-                deny_register(31, libc::EINVAL);
+                deny_register(SEND_MESSAGE, libc::EINVAL);
             }
             for driver in drivers() {
                 let kept = start_a_program(driver, &descriptors());

@@ -33,6 +33,8 @@ pub(crate) struct Uring {
     backlog: VecDeque<Sqe>,
     /// Whether receives may carry a byte limit.
     takes_limit: bool,
+    /// Whether the read on the wake counter is in flight.
+    listens: bool,
     leaked: bool,
     tally: Tally,
 }
@@ -65,12 +67,14 @@ impl Uring {
             buffers: ManuallyDrop::new(None),
             backlog: VecDeque::with_capacity(64),
             takes_limit: false,
+            listens: false,
             leaked: false,
             tally: Tally::default(),
         };
         uring.probe_enter()?;
         uring.start_lending(buffers, pool, &mut features);
         if let Some(read) = uring.wake.request() {
+            uring.listens = true;
             uring.submit(&read);
         }
         let facts = Facts {
@@ -291,7 +295,7 @@ impl Drop for Uring {
         // the ring; then the memory that only the ring used. What the kernel may still write to
         // is left where it is (SAFETY.md, S1): closing a ring does not end what it is doing.
         self.wake.silence();
-        let wake_ended = self.wake.request().is_none() || self.await_wake();
+        let wake_ended = !self.listens || self.await_wake();
         // SAFETY: each part is dropped once, here, and not used afterwards.
         unsafe { ManuallyDrop::drop(&mut self.name) };
         // SAFETY: as above.
