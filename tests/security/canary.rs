@@ -5,6 +5,7 @@
 //! the other sends a little, and what was received is looked at through everything that safe code
 //! can call. Every look has to show exactly what the other sent.
 
+use crate::passed;
 use crate::scale::figure;
 use crate::support::{Rng, SHORT, deadline, fd_pair, on_every_roomy_driver, pattern, reset, turns};
 use bytes::{Buf, Bytes, BytesMut};
@@ -216,6 +217,7 @@ fn one_connection_sees_nothing_of_another() {
         for driver in crate::drivers() {
             let runtime = Builder::new().driver(driver).pool(pool).build().unwrap();
             runtime.block_on(both_tenants(driver, &looks));
+            passed(1);
         }
     }
     figure("looks for another tenant's bytes", looks.get(), "looks");
@@ -265,5 +267,6 @@ fn a_short_read_of_a_file_shows_the_file_only() {
             file.close().await.unwrap();
         }
         assert_eq!(eye.looks, 4 * 5);
+        passed(4);
     });
 }
