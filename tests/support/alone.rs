@@ -1,5 +1,6 @@
 //! Tests that count what belongs to the whole process run in a process of their own.
 
+use std::io::Write;
 use std::process::Command;
 
 const ALONE: &str = "RINGBOLT_TEST_ALONE";
@@ -23,5 +24,9 @@ pub(crate) fn alone(module: &str, test: &str) -> bool {
         + &String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{}\n{text}", output.status);
     assert!(text.contains("1 passed"), "{name} did not run:\n{text}");
+    // What a long test reached and what it had to leave out is said also when it passes.
+    for line in text.lines().filter(|l| l.starts_with("figure: ") || l.starts_with("SKIPPED: ")) {
+        let _ = std::io::stderr().write_all(format!("{line}\n").as_bytes());
+    }
     false
 }
