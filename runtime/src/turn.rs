@@ -197,8 +197,9 @@ pub(crate) fn shut_down(core: &Rc<Core>, drain: Duration) -> ShutdownReport {
     // Not only if there is said to be mail: a sender may have left something and be about to say
     // so, and whoever waits for an answer to it would wait for ever.
     open_mail(core);
+    // Nothing starts any more, so this reaches everything; what is refused is asked again.
+    core.slots.cancel_all();
     loop {
-        core.slots.cancel_all();
         let left = deadline.map(|d| d.saturating_duration_since(core.now()));
         if core.slots.pending() == 0 || left == Some(Duration::ZERO) {
             break;

@@ -93,6 +93,7 @@ pub(crate) struct Slots {
     free: Cell<u32>,
     cancels: Cell<u32>,
     live: Cell<u32>,
+    pending: Cell<u32>,
     stale: Cell<u64>,
 }
 
@@ -103,6 +104,7 @@ impl Slots {
             free: Cell::new(NONE),
             cancels: Cell::new(NONE),
             live: Cell::new(0),
+            pending: Cell::new(0),
             stale: Cell::new(0),
         };
         slots.grow();
@@ -116,11 +118,7 @@ impl Slots {
 
     /// Operations that the driver still works on.
     pub(crate) fn pending(&self) -> u32 {
-        let mut count = 0;
-        self.for_each(|_, slot| {
-            count += u32::from(matches!(slot.state.get(), State::Pending(..)));
-        });
-        count
+        self.pending.get()
     }
 
     /// Completions that named no operation in flight.
@@ -143,6 +141,7 @@ impl Slots {
         debug_assert_eq!(slot.state.get(), State::Free);
         self.free.set(slot.next.get());
         self.live.set(self.live.get() + 1);
+        self.pending.set(self.pending.get() + 1);
         slot.state.set(State::Pending(owner, Cancel::No));
         slot.vtable.set(Some(vtable));
         let key = Key::new(Kind::Op, index, slot.generation.get());
@@ -253,6 +252,7 @@ impl Slots {
         if !cqe.is_final() {
             return;
         }
+        self.pending.set(self.pending.get() - 1);
         if let Some(ended) = self.vtable(slot).ended {
             // SAFETY: the result is final, and the slot still holds the operation.
             unsafe { ended(slot.payload.get(), cqe) };
