@@ -11,6 +11,7 @@
 #[path = "../support/alone.rs"]
 mod alone_process;
 mod crowd;
+mod pending;
 mod process;
 #[path = "../support/scale.rs"]
 mod scale;

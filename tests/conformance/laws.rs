@@ -324,12 +324,17 @@ fn l7_what_cannot_be_ended_is_reported_and_its_memory_kept() {
         let leaked = |_| {
             let runtime = case.builder.build().unwrap();
             let watch = Watched::watch();
-            let (reader, writer) = std::io::pipe().unwrap();
+            let (reader, mut writer) = std::io::pipe().unwrap();
+            writer.write_all(b"x").unwrap();
             runtime.block_on(async {
+                // Each would find the byte there is, and one of them does.
                 let file = Fd::file(std::os::fd::OwnedFd::from(reader).into());
-                let mut read = Submit::new(Read::new(file, watch.buffer(32), u64::MAX));
-                assert!(poll_once(&mut read).await.is_pending());
-                pause().await;
+                let read = |_| Submit::new(Read::new(file.clone(), watch.buffer(32), u64::MAX));
+                let mut reads = [0, 1].map(read);
+                for read in &mut reads {
+                    assert!(poll_once(read).await.is_pending());
+                }
+                until("one has read", || metrics().completions > 0).await;
             });
             let start = Instant::now();
             let report = runtime.shutdown(Duration::from_millis(50));

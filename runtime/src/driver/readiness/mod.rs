@@ -2,8 +2,10 @@
 //!
 //! Every request is tried as soon as `wait` is entered. One that would block waits in a queue of
 //! its descriptor, in order, until the poller says that the descriptor is ready. Requests on files
-//! go to the helper pool. Multishot requests are repeated here, with buffers of the pool, until
-//! they would block, so the layers above see the same results as from io_uring.
+//! go to the helper pool; those on a pipe or the like that is not ready wait for the poller first,
+//! so that they hold no helper and can be cancelled. Multishot requests are repeated here, with
+//! buffers of the pool, until they would block, so the layers above see the same results as from
+//! io_uring.
 
 mod queue;
 
@@ -11,7 +13,7 @@ use super::helper::{FILES, Outbox};
 use super::{Bell, Facts, Tally};
 use crate::error::would_block;
 use crate::sqe::{Addr, Class, Cqe, Key, OpMeta, Sqe, flag, opcode};
-use crate::sys::errno;
+use crate::sys::{POLL_IN, POLL_OUT, errno, poll_now};
 use polling::{Event, Events, PollMode, Poller};
 use queue::{Direction, Fds, Request};
 use ringbolt_buffers::Pool;
@@ -178,15 +180,21 @@ impl Readiness {
                         self.serve(fd, Direction::Write, results);
                     }
                 }
-                Class::Blocking => {
-                    self.in_helper += 1;
-                    FILES.execute(request.sqe, request.meta, &self.outbox);
-                }
+                Class::Blocking => match must_wait_for(&request) {
+                    Some(direction) => self.begin(request, direction, results),
+                    None => self.help(request),
+                },
                 Class::Readable => self.begin(request, Direction::Read, results),
                 Class::Writable => self.begin(request, Direction::Write, results),
             }
         }
         self.spare = batch;
+    }
+
+    /// Leaves a request to a helper.
+    fn help(&mut self, request: Request) {
+        self.in_helper += 1;
+        FILES.execute(request.sqe, request.meta, &self.outbox);
     }
 
     fn execute(&mut self, mut request: Request, results: &mut Vec<Cqe>) {
@@ -207,13 +215,16 @@ impl Readiness {
             Attempt::Done => {}
             Attempt::Again => self.staged.push(request),
             Attempt::Blocked => {
-                let key = request.key();
+                let (key, sqe, meta) = (request.key(), request.sqe, request.meta);
                 self.fds.enqueue(request, direction);
-                if let Err(error) = self.arm(fd) {
-                    self.fds.remove_request(key);
-                    let res = crate::error::to_res(&error);
-                    results.push(Cqe { key, res, flags: 0 });
+                let Err(error) = self.arm(fd) else { return };
+                self.fds.remove_request(key);
+                if meta.class == Class::Blocking {
+                    // A device that the poller does not take.
+                    return self.help(Request { sqe, meta });
                 }
+                let res = crate::error::to_res(&error);
+                results.push(Cqe { key, res, flags: 0 });
             }
         }
     }
@@ -266,6 +277,13 @@ impl Readiness {
     ) -> Attempt {
         if request.sqe.flags & flag::BUFFER_SELECT != 0 {
             return self.receive_burst(request, results);
+        }
+        if request.meta.class == Class::Blocking {
+            if must_wait_for(request).is_some() {
+                return Attempt::Blocked;
+            }
+            self.help(Request { sqe: request.sqe, meta: request.meta });
+            return Attempt::Done;
         }
         let multishot = request.sqe.is_multishot();
         for _ in 0..BURST {
@@ -361,4 +379,15 @@ impl Readiness {
             }
         }
     }
+}
+
+/// What a read or write has to wait for before a helper can do it without waiting. A file on a disk
+/// is always ready, a pipe or a terminal is not.
+fn must_wait_for(request: &Request) -> Option<Direction> {
+    let (direction, events) = match request.sqe.opcode {
+        opcode::READ | opcode::READV => (Direction::Read, POLL_IN),
+        opcode::WRITE | opcode::WRITEV => (Direction::Write, POLL_OUT),
+        _ => return None,
+    };
+    would_block(poll_now(request.sqe.fd, events)).then_some(direction)
 }
