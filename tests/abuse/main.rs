@@ -13,6 +13,7 @@ mod alone_process;
 mod crowd;
 mod pending;
 mod process;
+mod runtimes;
 #[path = "../support/scale.rs"]
 mod scale;
 #[path = "../support/watchdog.rs"]
