@@ -11,8 +11,10 @@
 #[path = "../support/alone.rs"]
 mod alone_process;
 mod crowd;
+mod peers;
 mod pending;
 mod process;
+mod resets;
 mod runtimes;
 #[path = "../support/scale.rs"]
 mod scale;
