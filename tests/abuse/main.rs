@@ -11,6 +11,8 @@
 #[path = "../support/alone.rs"]
 mod alone_process;
 mod crowd;
+mod deadlines;
+mod overflow;
 mod peers;
 mod pending;
 mod process;
