@@ -12,6 +12,7 @@
 mod alone_process;
 mod crowd;
 mod deadlines;
+mod ends;
 mod overflow;
 mod peers;
 mod pending;
