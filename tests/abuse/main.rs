@@ -10,10 +10,12 @@
 
 #[path = "../support/alone.rs"]
 mod alone_process;
+mod chains;
 mod crowd;
 mod deadlines;
 mod ends;
 mod overflow;
+mod panics;
 mod peers;
 mod pending;
 mod process;
@@ -21,6 +23,7 @@ mod resets;
 mod runtimes;
 #[path = "../support/scale.rs"]
 mod scale;
+mod signals;
 #[path = "../support/watchdog.rs"]
 mod watchdog;
 

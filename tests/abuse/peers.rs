@@ -183,7 +183,7 @@ fn more_connections_than_the_backlog_holds_are_all_served() {
     if !alone(module_path!(), "more_connections_than_the_backlog_holds_are_all_served") {
         return;
     }
-    let clients = scaled(20, 200, 200) as usize;
+    let clients = scaled(20, 100, 200) as usize;
     on_every_driver(&Builder::new(), |runtime, name| {
         runtime.block_on(async {
             let options = ListenOptions::new().backlog(1);
