@@ -11,7 +11,8 @@ use std::panic::Location;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-const POOL: PoolConfig = PoolConfig { buffer_len: 8 << 10, buffers: 64, buffers_max: 1024 };
+const POOL: PoolConfig =
+    PoolConfig { buffer_len: 8 << 10, buffers: 64, buffers_max: 1024, zeroize: false };
 /// A piece of an endless reply, made anew for every connection.
 const PIECE: usize = 16 << 10;
 /// What a peer that never reads sends on top of its wish.

@@ -14,7 +14,12 @@ fn a_paused_receive_goes_on_however_its_pause_ends() {
         faults.window = TOTAL / 2;
         faults.refused_cancel = 0.3;
         faults.byte_limit = seed % 2 == 0;
-        let pool = PoolConfig { buffer_len: 16 << 10, buffers: 128, buffers_max: 256, ..PoolConfig::default() };
+        let pool = PoolConfig {
+            buffer_len: 16 << 10,
+            buffers: 128,
+            buffers_max: 256,
+            ..PoolConfig::default()
+        };
         let runtime = sim::runtime(seed, faults, &Builder::new().pool(pool)).expect("a pool");
         runtime.block_on(async {
             let mut listener = TcpListener::bind("127.0.0.1:0").await.expect("ports are free");
