@@ -47,7 +47,7 @@ pub use ringbolt_runtime::{Builder, DriverKind, Facts, Metrics, Runtime, Shutdow
 pub use ringbolt_runtime::{Cores, Remote, Worker, cores};
 pub use ringbolt_runtime::{Elapsed, Interval, Missed, Sleep, Timeout};
 pub use ringbolt_runtime::{JoinError, JoinHandle, spawn, spawn_blocking, yield_now};
-pub use ringbolt_runtime::{facts, is_cancelled, metrics};
+pub use ringbolt_runtime::{facts, is_cancelled, metrics, raw_os_error};
 pub use ringbolt_runtime::{interval, now, sleep, sleep_until, timeout};
 pub use ringbolt_runtime::{io, signal};
 

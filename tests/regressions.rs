@@ -49,3 +49,17 @@ fn a_failed_attempt_to_nest_leaves_the_outer_runtime_current() {
         assert_eq!(ringbolt::spawn(async { 1 }).await.unwrap(), 1);
     });
 }
+
+#[cfg(unix)]
+#[test]
+fn a_path_or_an_address_does_not_hide_the_error_number() {
+    on_every_driver(async |_| {
+        let missing = ringbolt::fs::File::open("/no/such/file").await.unwrap_err();
+        assert_eq!(ringbolt::raw_os_error(&missing), Some(libc::ENOENT));
+        assert!(missing.to_string().starts_with("cannot open /no/such/file: "), "{missing}");
+        let (nobody, _socket) = dead_address();
+        let refused = ringbolt::net::TcpStream::connect(nobody).await.unwrap_err();
+        assert_eq!(ringbolt::raw_os_error(&refused), Some(libc::ECONNREFUSED));
+        assert!(refused.to_string().contains(&nobody.to_string()), "{refused}");
+    });
+}

@@ -6,11 +6,11 @@ use std::io;
 use std::path::Path;
 
 /// `error` with what was to be done to which path.
-pub(crate) fn named(what: &str, path: &Path, error: &io::Error) -> io::Error {
-    if ringbolt_runtime::is_cancelled(error) {
-        return io::Error::from_raw_os_error(error.raw_os_error().unwrap_or_default());
+pub(crate) fn named(what: &str, path: &Path, error: io::Error) -> io::Error {
+    if ringbolt_runtime::is_cancelled(&error) {
+        return error;
     }
-    io::Error::new(error.kind(), format!("cannot {what} {}: {error}", path.display()))
+    ringbolt_runtime::explain(error, format!("cannot {what} {}", path.display()))
 }
 
 /// What is known of the file that `path` leads to.
@@ -32,7 +32,7 @@ pub async fn symlink_metadata<P: AsRef<Path>>(path: P) -> io::Result<Metadata> {
 }
 
 async fn stat(path: &Path, follow: bool) -> io::Result<Metadata> {
-    let named = |error: io::Error| named("look at", path, &error);
+    let named = |error: io::Error| named("look at", path, error);
     Submit::new(Stat::path(path, follow).map_err(named)?).await.map_err(named)
 }
 
@@ -43,7 +43,7 @@ async fn stat(path: &Path, follow: bool) -> io::Result<Metadata> {
 /// Those of mkdir(2), with the path in the text.
 pub async fn create_dir<P: AsRef<Path>>(path: P) -> io::Result<()> {
     let path = path.as_ref();
-    let named = |error: io::Error| named("create directory", path, &error);
+    let named = |error: io::Error| named("create directory", path, error);
     Submit::new(CreateDir::new(path, 0o777).map_err(named)?).await.map_err(named)
 }
 
@@ -61,7 +61,7 @@ pub async fn create_dir_all<P: AsRef<Path>>(path: P) -> io::Result<()> {
             Ok(found) if found.is_dir() => break,
             Ok(_) => {
                 let error = io::Error::from(io::ErrorKind::NotADirectory);
-                return Err(named("create directory", dir, &error));
+                return Err(named("create directory", dir, error));
             }
             Err(error) if error.kind() == io::ErrorKind::NotFound => missing.push(dir),
             Err(error) => return Err(error),
@@ -85,7 +85,7 @@ pub async fn create_dir_all<P: AsRef<Path>>(path: P) -> io::Result<()> {
 /// Those of unlink(2), with the path in the text.
 pub async fn remove_file<P: AsRef<Path>>(path: P) -> io::Result<()> {
     let path = path.as_ref();
-    let named = |error: io::Error| named("remove", path, &error);
+    let named = |error: io::Error| named("remove", path, error);
     Submit::new(Remove::file(path).map_err(named)?).await.map_err(named)
 }
 
@@ -96,7 +96,7 @@ pub async fn remove_file<P: AsRef<Path>>(path: P) -> io::Result<()> {
 /// Those of rmdir(2), with the path in the text.
 pub async fn remove_dir<P: AsRef<Path>>(path: P) -> io::Result<()> {
     let path = path.as_ref();
-    let named = |error: io::Error| named("remove directory", path, &error);
+    let named = |error: io::Error| named("remove directory", path, error);
     Submit::new(Remove::dir(path).map_err(named)?).await.map_err(named)
 }
 
@@ -107,6 +107,6 @@ pub async fn remove_dir<P: AsRef<Path>>(path: P) -> io::Result<()> {
 /// Those of rename(2), with the path in the text.
 pub async fn rename<P: AsRef<Path>, Q: AsRef<Path>>(from: P, to: Q) -> io::Result<()> {
     let (from, to) = (from.as_ref(), to.as_ref());
-    let named = |error: io::Error| named("rename", from, &error);
+    let named = |error: io::Error| named("rename", from, error);
     Submit::new(Rename::new(from, to).map_err(named)?).await.map_err(named)
 }

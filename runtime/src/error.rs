@@ -4,7 +4,8 @@
 //! special meaning of a number is named here once, so that no other file compares numbers.
 
 use crate::sys::errno;
-use std::io;
+use std::error::Error;
+use std::{fmt, io};
 
 /// The error that a cancelled operation reports: the text says what happened to the data.
 pub(crate) fn cancelled() -> io::Error {
@@ -34,7 +35,7 @@ pub(crate) fn to_res(error: &io::Error) -> i32 {
 /// assert!(!ringbolt_runtime::is_cancelled(&error));
 /// ```
 pub fn is_cancelled(error: &io::Error) -> bool {
-    error.raw_os_error() == Some(errno::CANCELED)
+    raw_os_error(error) == Some(errno::CANCELED)
 }
 
 /// Whether a result says that a cancel or a signal came before anything was done.
@@ -61,3 +62,44 @@ pub(crate) fn lost_in_accept(res: i32) -> bool {
 pub(crate) fn with_context(error: &io::Error, context: &str) -> io::Error {
     io::Error::new(error.kind(), format!("{context}: {error}"))
 }
+
+/// `error` with what was tried before its own text. Its number stays to be had, see
+/// [`raw_os_error`].
+#[doc(hidden)]
+pub fn explain(error: io::Error, tried: String) -> io::Error {
+    io::Error::new(error.kind(), Explained { tried, error })
+}
+
+/// The error number of the system in `error`, also where a path or an address was added to it:
+/// `std` then knows the kind only, and many numbers have none.
+///
+/// ```
+/// # fn main() -> std::io::Result<()> {
+/// let plain = std::io::Error::from_raw_os_error(24);
+/// assert_eq!(ringbolt_runtime::raw_os_error(&plain), Some(24));
+/// assert_eq!(ringbolt_runtime::raw_os_error(&std::io::Error::other("no system call")), None);
+/// # Ok(())
+/// # }
+/// ```
+pub fn raw_os_error(error: &io::Error) -> Option<i32> {
+    error.raw_os_error().or_else(|| {
+        let explained = error.get_ref()?.downcast_ref::<Explained>()?;
+        explained.error.raw_os_error()
+    })
+}
+
+/// An error of the system, and what was tried.
+#[derive(Debug)]
+struct Explained {
+    tried: String,
+    error: io::Error,
+}
+
+impl fmt::Display for Explained {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.tried, self.error)
+    }
+}
+
+// The text says it all; as a source, the error of the system would be printed twice.
+impl Error for Explained {}

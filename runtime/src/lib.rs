@@ -47,7 +47,9 @@ mod worker;
 pub use blocking::{spawn_blocking, spawn_resolver};
 pub use builder::{Builder, DriverKind, Runtime, facts, metrics};
 pub use driver::Facts;
-pub use error::is_cancelled;
+#[doc(hidden)]
+pub use error::explain;
+pub use error::{is_cancelled, raw_os_error};
 pub use fd::Fd;
 pub use metrics::Metrics;
 pub use op::{Elapsed, Timeout, timeout};

@@ -2,8 +2,8 @@
 
 use super::TcpStream;
 use crate::ToAddrs;
-use ringbolt_runtime::Fd;
 use ringbolt_runtime::op::AcceptMulti;
+use ringbolt_runtime::{Fd, explain};
 use socket2::{SockRef, Socket};
 use std::future::poll_fn;
 use std::io;
@@ -79,8 +79,7 @@ impl ListenOptions {
             match self.listen_on(address) {
                 Ok(listener) => return Ok(listener),
                 Err(error) => {
-                    let text = format!("cannot listen on {address}: {error}");
-                    last = Some(io::Error::new(error.kind(), text));
+                    last = Some(explain(error, format!("cannot listen on {address}")));
                 }
             }
         }
@@ -109,8 +108,7 @@ impl ListenOptions {
                     return Ok(Reservation { address, _socket: socket.into_socket().ok() });
                 }
                 Err(error) => {
-                    let text = format!("cannot listen on {address}: {error}");
-                    last = Some(io::Error::new(error.kind(), text));
+                    last = Some(explain(error, format!("cannot listen on {address}")));
                 }
             }
         }

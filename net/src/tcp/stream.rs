@@ -5,7 +5,7 @@ use crate::ToAddrs;
 use ringbolt_buffers::{BufResult, Chunk, IoBuf, IoBufMut, IoVectored, IoVectoredMut};
 use ringbolt_runtime::io::{Read, Write};
 use ringbolt_runtime::op::{Connect, Shutdown, Submit};
-use ringbolt_runtime::{Fd, timeout};
+use ringbolt_runtime::{Fd, explain, timeout};
 use socket2::{SockRef, Socket};
 use std::io;
 use std::net::{self, SocketAddr};
@@ -65,10 +65,7 @@ impl TcpStream {
                 Ok(stream) => return Ok(stream),
                 // The time limit concerns the other addresses as well.
                 Err(error) if is_given_up(&error) => return Err(error),
-                Err(error) => {
-                    let text = format!("cannot connect to {address}: {error}");
-                    last = Some(io::Error::new(error.kind(), text));
-                }
+                Err(error) => last = Some(explain(error, format!("cannot connect to {address}"))),
             }
         }
         Err(last.unwrap_or_else(|| io::Error::from(io::ErrorKind::InvalidInput)))
