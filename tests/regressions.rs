@@ -63,3 +63,31 @@ fn a_path_or_an_address_does_not_hide_the_error_number() {
         assert!(refused.to_string().contains(&nobody.to_string()), "{refused}");
     });
 }
+
+#[cfg(unix)]
+#[test]
+fn a_file_is_closed_whatever_becomes_of_its_close() {
+    use std::os::fd::OwnedFd;
+    on_every_driver(async |_| {
+        let (mut silent, _peer) = pair().await;
+        for start in [true, false] {
+            let (reader, writer) = std::io::pipe().unwrap();
+            let reader = ringbolt::fs::File::from_std(OwnedFd::from(reader).into());
+            let writer = std::fs::File::from(OwnedFd::from(writer));
+            if start {
+                // The limit has passed when the close begins.
+                let limited = ringbolt::timeout(SHORT, async {
+                    let cancelled = silent.read(Vec::with_capacity(1)).await.0;
+                    assert!(ringbolt::is_cancelled(&cancelled.unwrap_err()));
+                    ringbolt::fs::File::from_std(writer).close().await
+                });
+                limited.await.expect("a close ends").expect("a pipe closes");
+            } else {
+                drop(ringbolt::op::Fd::file(writer).into_close().expect("nobody else has it"));
+            }
+            let end = reader.read_at(Vec::with_capacity(1), u64::MAX);
+            let end = ringbolt::timeout(Duration::from_secs(5), end).await;
+            assert_eq!(end.expect("no writer is left").unwrap().0, 0);
+        }
+    });
+}

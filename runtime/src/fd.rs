@@ -141,7 +141,8 @@ impl Fd {
     /// `self`, if operations or other handles still use it.
     pub fn into_close(self) -> Result<Close, Fd> {
         let inner = self.try_unwrap()?;
-        Ok(Close::new(inner.give_up()))
+        let (kind, core) = (inner.kind, inner.core.clone());
+        Ok(Close::new(inner.give_up(), kind, core))
     }
 }
 
@@ -174,22 +175,26 @@ impl Drop for Inner {
     fn drop(&mut self) {
         self.core.forget(self.raw);
         self.core.counters().descriptors.sub(1);
+        let close = Close::new(self.raw, self.kind, self.core.clone());
         if self.kind == DescKind::File {
             // Closing a file may wait for a server, so it is left to the driver where one runs.
-            let close = Close::new(self.raw);
-            if crate::op::detach_close(&self.core, close).is_ok() {
-                return;
-            }
-        }
-        if !is_virtual(self.raw) {
-            sys::close(self.raw, self.kind);
-        } else {
-            #[cfg(feature = "sim")]
-            if let Some(sim) = self.core.driver().simulation() {
-                sim.calls().close(self.raw);
-            }
+            // Where none does, the operation comes back, and closes the file as it is dropped.
+            drop(crate::op::detach_close(&self.core, close));
         }
     }
+}
+
+/// Closes `raw` without a request.
+pub(crate) fn close_now(core: &Rc<Core>, raw: i32, kind: DescKind) {
+    if !is_virtual(raw) {
+        sys::close(raw, kind);
+        return;
+    }
+    #[cfg(feature = "sim")]
+    if let Some(sim) = core.driver().simulation() {
+        sim.calls().close(raw);
+    }
+    let _ = core;
 }
 
 /// Whether `raw` belongs to a simulated kernel, whose numbers no system reaches.

@@ -1,19 +1,39 @@
 //! close(2) of a file, which may wait for a disk or a server and report what it found.
 
 use super::{Class, Cqe, Op, OpMeta, Sqe, opcode};
+use crate::core::Core;
+use crate::fd;
 use crate::sys::{self, DescKind};
-use std::io;
+use std::rc::Rc;
+use std::{fmt, io};
 
-/// Closes a descriptor. It is never cancelled, and the descriptor is gone whatever it returns.
-#[derive(Debug)]
+/// Closes a descriptor. It is never cancelled, and the descriptor is gone whatever it returns: one
+/// that has not been started when it is dropped closes the descriptor at once.
 pub struct Close {
     raw: i32,
+    kind: DescKind,
+    /// The descriptor's core, until the driver has the request.
+    core: Option<Rc<Core>>,
 }
 
 impl Close {
     /// Closes `raw`, which the caller owned.
-    pub(crate) fn new(raw: i32) -> Close {
-        Close { raw }
+    pub(crate) fn new(raw: i32, kind: DescKind, core: Rc<Core>) -> Close {
+        Close { raw, kind, core: Some(core) }
+    }
+}
+
+impl Drop for Close {
+    fn drop(&mut self) {
+        if let Some(core) = self.core.take() {
+            fd::close_now(&core, self.raw, self.kind);
+        }
+    }
+}
+
+impl fmt::Debug for Close {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Close({})", self.raw)
     }
 }
 
@@ -31,6 +51,7 @@ unsafe impl Op for Close {
     const META: &'static OpMeta = &META;
 
     fn fill(&mut self, sqe: &mut Sqe) {
+        self.core = None;
         sqe.fd = self.raw;
     }
 

@@ -125,8 +125,9 @@ impl<O: Op> fmt::Debug for Submit<O> {
 
 /// Puts `op` into a slot and hands its request to the driver.
 pub(super) fn start<O: Op>(core: &Rc<Core>, op: O, owner: Owner) -> Result<Key, (O, i32)> {
-    // What nobody waits for is not under anybody's time limit.
-    if core.is_closed() || (owner != Owner::Orphan && scope::is_expired(core)) {
+    // What nobody waits for, or nothing ends, is not under anybody's time limit.
+    let limited = owner != Owner::Orphan && O::META.cancellable;
+    if core.is_closed() || (limited && scope::is_expired(core)) {
         return Err((op, -errno::CANCELED));
     }
     let Some((key, place)) = core.slots.insert(Store::<O>::VTABLE, owner) else {
