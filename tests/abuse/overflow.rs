@@ -29,7 +29,8 @@ fn everything_arrives_and_every_multishot_goes_on() {
         return;
     }
     // The completion queue has eight entries.
-    let pool = PoolConfig { buffer_len: 256, buffers: 16, buffers_max: 4096 };
+    let pool =
+        PoolConfig { buffer_len: 256, buffers: 16, buffers_max: 4096, ..PoolConfig::default() };
     on_every_driver(&Builder::new().ring_entries(1).pool(pool), |runtime, name| {
         runtime.block_on(async {
             let mut listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
