@@ -66,6 +66,8 @@ enum Cancel {
     No,
     Listed,
     Sent,
+    /// The driver could not find or stop the operation, which goes on.
+    Refused,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -187,7 +189,7 @@ impl Slots {
     /// Asks for an end of `key`. It cannot fail: the wish is on a list until it has been sent.
     pub(crate) fn cancel(&self, key: Key) {
         let Some(slot) = self.find(key) else { return };
-        let State::Pending(owner, Cancel::No) = slot.state.get() else { return };
+        let State::Pending(owner, Cancel::No | Cancel::Refused) = slot.state.get() else { return };
         if !self.vtable(slot).meta.cancellable {
             return;
         }
@@ -230,7 +232,7 @@ impl Slots {
     pub(crate) fn cancel_refused(&self, key: Key) -> bool {
         let Some(slot) = self.find(key) else { return false };
         let State::Pending(owner, Cancel::Sent) = slot.state.get() else { return false };
-        slot.state.set(State::Pending(owner, Cancel::No));
+        slot.state.set(State::Pending(owner, Cancel::Refused));
         true
     }
 
@@ -264,8 +266,10 @@ impl Slots {
         };
         match owner {
             Owner::Future | Owner::Lane => {
-                let interrupted = cqe.res == -errno::INTR && cancel == Cancel::Sent;
-                // A request that a cancel interrupted says so in one way (io_uring_cancelation(7)).
+                // A request that a cancel interrupted, also one that was refused, says so in one
+                // way (io_uring_cancelation(7)).
+                let asked = matches!(cancel, Cancel::Sent | Cancel::Refused);
+                let interrupted = cqe.res == -errno::INTR && asked;
                 let res = if interrupted { -errno::CANCELED } else { cqe.res };
                 slot.cqe.set(Cqe { res, ..cqe });
                 if cancel == Cancel::Listed {
@@ -485,5 +489,22 @@ mod tests {
         slots.complete(done(keys[1]));
         let listed: Vec<Key> = std::iter::from_fn(|| slots.next_cancel()).collect();
         assert_eq!(listed, [keys[2], keys[0]]);
+    }
+
+    #[test]
+    fn an_interruption_counts_as_a_cancel_also_after_a_refusal() {
+        let slots = Slots::new();
+        for (ask, refuse, ends) in [(false, false, errno::INTR), (true, true, errno::CANCELED)] {
+            let (key, _) = slots.insert(&VTABLE, Owner::Future).unwrap();
+            if ask {
+                slots.cancel(key);
+                assert_eq!(slots.next_cancel(), Some(key));
+            }
+            assert_eq!(slots.cancel_refused(key), refuse);
+            slots.complete(Cqe { key, res: -errno::INTR, flags: 0 });
+            let (cqe, _) = slots.poll(key, Waker::noop()).expect("it has ended");
+            assert_eq!(cqe.res, -ends);
+            slots.free(key);
+        }
     }
 }
