@@ -30,6 +30,7 @@ mod hosts;
 use crate::builder::Builder;
 use crate::core::Core;
 pub use crate::driver::sim::Faults;
+use crate::driver::sim::Kernel;
 use hosts::Hosts;
 pub use hosts::{Host, host, resolve};
 use std::future::Future;
@@ -159,10 +160,14 @@ pub fn runtime(seed: u64, faults: Faults, builder: &Builder) -> std::io::Result<
 /// Makes the request with `opcode` that comes after `skip` others end with `res` on this host.
 #[doc(hidden)]
 pub fn force(opcode: u8, skip: u32, res: i32) {
-    let core = Core::current();
-    let driver = core.driver();
-    let sim = driver.simulation().expect("this runtime is not in a simulated world");
-    sim.world().kernel().force(sim.host(), crate::driver::sim::Forced { opcode, skip, res });
+    let rule = crate::driver::sim::Forced { opcode, skip, res };
+    with_host(|kernel, host| kernel.force(host, rule));
+}
+
+/// Calls of [`force`] on this host whose request has not come yet.
+#[doc(hidden)]
+pub fn forced_left() -> usize {
+    with_host(|kernel, host| kernel.forced_left(host))
 }
 
 /// Lets the kernels of runtimes that left operations behind do what they still have to do with the
@@ -184,8 +189,12 @@ pub fn lent() -> usize {
 /// Virtual descriptors that are open on this host.
 #[doc(hidden)]
 pub fn descriptors() -> usize {
+    with_host(|kernel, host| kernel.open_count(host))
+}
+
+fn with_host<T>(f: impl FnOnce(&mut Kernel, usize) -> T) -> T {
     let core = Core::current();
     let driver = core.driver();
-    let sim = driver.simulation().expect("this runtime is not in a simulated world");
-    sim.world().kernel().open_count(sim.host())
+    let sim = driver.simulation().expect("this runtime is not in a simulated world: see sim::run");
+    f(&mut sim.world().kernel(), sim.host())
 }

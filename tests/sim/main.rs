@@ -1,5 +1,6 @@
 //! Simulated worlds: what the simulator promises to programs, and the runtime on a hostile kernel.
 
+mod errnos;
 mod fences;
 mod files;
 mod late;

@@ -318,6 +318,10 @@ impl Kernel {
         }
         let sqe = request.sqe;
         if let Some(res) = self.forced(host, sqe.opcode) {
+            if sqe.opcode == opcode::CLOSE {
+                // The descriptor is gone whatever close(2) returns.
+                self.close(host, sqe.fd, Some(id));
+            }
             return self.finish(ticket, res, Vec::new());
         }
         match sqe.opcode {
@@ -477,6 +481,11 @@ impl Kernel {
 
     pub(crate) fn force(&mut self, host: usize, rule: Forced) {
         self.hosts[host].forced.push(rule);
+    }
+
+    /// Rules of a host that have not been applied.
+    pub(crate) fn forced_left(&self, host: usize) -> usize {
+        self.hosts[host].forced.len()
     }
 
     pub(super) fn has_requests(&self, host: usize) -> bool {
