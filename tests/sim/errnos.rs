@@ -6,6 +6,7 @@
 //! left over; and what the operation was tried on still works.
 
 mod connections;
+mod counts;
 mod files;
 mod names;
 mod sockets;
@@ -218,7 +219,7 @@ fn cell(row: &Row, errno: i32, position: Position) {
     let runtime = sim::runtime(1, faults(0.0), &Builder::new().pool(pool)).expect("a small pool");
     runtime.block_on(async {
         let mut subject = (row.make)(watch.clone()).await;
-        sleep(SETTLED).await;
+        settled().await;
         // What has begun ends by itself, so that it is the error that it ends with.
         sim::set_faults(faults(1.0));
         match position {
@@ -261,7 +262,7 @@ async fn dropped(row: &Row, subject: &mut dyn Subject, errno: i32) {
     sim::force(row.opcode, 0, -errno);
     subject.prepare().await;
     begin(&mut subject.run(), row.time()).await;
-    sleep(SETTLED).await;
+    settled().await;
     assert_eq!(sim::forced_left(), 0, "the request was not made");
     hear(row, subject, errno).await;
 }
@@ -272,7 +273,7 @@ async fn timed_out(row: &Row, subject: &mut dyn Subject, errno: i32) {
     let result = timeout(row.time(), subject.run()).await;
     if row.late == Late::Kept || row.answer == Answer::Nobody {
         result.expect_err("a request that is not given up has no time limit");
-        sleep(SETTLED).await;
+        settled().await;
         return hear(row, subject, errno).await;
     }
     let result = result.expect("the request ends soon");
@@ -304,7 +305,7 @@ async fn left(row: &Row, mut subject: Box<dyn Subject>, errno: i32, untaken: boo
     begin(&mut run, row.time()).await;
     assert_ne!(ringbolt::metrics().in_flight, 0, "the request was not made");
     if untaken {
-        sleep(SETTLED).await;
+        settled().await;
         assert_eq!(sim::forced_left(), 0, "the request was not made");
     }
     drop(ringbolt::spawn(run));
@@ -318,6 +319,11 @@ async fn begin<F: Future + ?Sized>(future: &mut Pin<Box<F>>, time: Duration) {
         if time.is_zero() { Poll::Ready(()) } else { end.as_mut().poll(cx) }
     })
     .await;
+}
+
+/// Lets everything happen that is not waiting for anything.
+async fn settled() {
+    sleep(SETTLED).await;
 }
 
 /// Waits until nothing is in flight, open or lent.
