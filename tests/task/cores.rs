@@ -225,3 +225,39 @@ fn every_core_serves_its_share_of_a_port() {
         assert_eq!(shares.unwrap().iter().sum::<usize>(), 60);
     }
 }
+
+#[test]
+fn a_handle_aborts_its_own_task_from_any_core_and_from_none() {
+    for case in cases() {
+        let _deadline = deadline(case.name, Location::caller());
+        let (sender, receiver) = std::sync::mpsc::channel();
+        let receiver = Mutex::new(receiver);
+        let arrived = AtomicUsize::new(0);
+        let ended = cores(2).builder(case.builder.clone()).run(async |worker| {
+            // The first task of each core.
+            let mut mine = ringbolt::spawn(std::future::pending::<()>());
+            turns(3).await;
+            let ended = if worker.index() == 0 {
+                sender.send(mine).unwrap();
+                until("the task has gone", || ringbolt::metrics().tasks == 1).await;
+                true
+            } else {
+                let mut other = receiver.lock().unwrap().recv().unwrap();
+                other.abort();
+                assert!(other.await.unwrap_err().is_aborted());
+                turns(3).await;
+                let untouched = !mine.is_finished();
+                mine.abort();
+                untouched && mine.await.unwrap_err().is_aborted()
+            };
+            arrived.fetch_add(1, Ordering::SeqCst);
+            until("both cores are here", || arrived.load(Ordering::SeqCst) == 2).await;
+            ended
+        });
+        assert_eq!(ended.unwrap(), [true, true]);
+        let runtime = case.builder.build().unwrap();
+        let mut left = runtime.block_on(async { ringbolt::spawn(std::future::pending::<()>()) });
+        left.abort();
+        runtime.block_on(until("the task has gone", || ringbolt::metrics().tasks == 0));
+    }
+}
