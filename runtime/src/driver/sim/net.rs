@@ -367,20 +367,13 @@ impl Kernel {
         self.socks.remove(&id);
     }
 
-    /// Sends what waited for the healing of a cut.
+    /// Delivers what waited for the healing of a cut: at once, since what was sent later and is on
+    /// its way already must not overtake it.
     pub(crate) fn heal(&mut self, a: usize, b: usize) {
-        let waiting = self.cuts.remove(&(a.min(b), a.max(b))).unwrap_or_default();
-        for Held { to, from, route, packet } in waiting {
-            let at = self.now + self.travel(a, b);
-            // In order, and before what is sent from now on.
-            let at = match self.stream(from) {
-                Some(stream) => {
-                    stream.last = stream.last.max(at);
-                    stream.last
-                }
-                None => at,
-            };
-            self.schedule(at, Event::Packet { to, from, route, packet });
+        for Held { to, from, route, packet } in
+            self.cuts.remove(&(a.min(b), a.max(b))).unwrap_or_default()
+        {
+            self.arrive(to, from, route, packet);
         }
     }
 
