@@ -1,16 +1,13 @@
-//! Scarce descriptors, scarce lockable memory, and a kernel that is held while it copies.
+//! Scarce descriptors and scarce lockable memory.
 //!
 //! Limits are set in a child process: this program starts itself again with the name of a child in
-//! `RINGBOLT_LIMITS_CHILD`. Linux only, since the limits and the traps are.
+//! `RINGBOLT_LIMITS_CHILD`. Linux only, since the limits are.
 
 #![cfg(target_os = "linux")]
 
 mod descriptors;
 mod exit;
-mod fences;
 mod locked_memory;
-mod teardown;
-mod trap;
 
 use std::process::{Command, Output, Stdio};
 

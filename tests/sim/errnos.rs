@@ -215,7 +215,7 @@ fn faults(refused_cancel: f64) -> Faults {
 
 fn cell(row: &Row, errno: i32, position: Position) {
     let watch = Watched::watch();
-    let pool = PoolConfig { buffer_len: 64, buffers: 4, buffers_max: 4 };
+    let pool = PoolConfig { buffer_len: 64, buffers: 4, buffers_max: 4, ..PoolConfig::default() };
     let runtime = sim::runtime(1, faults(0.0), &Builder::new().pool(pool)).expect("a small pool");
     runtime.block_on(async {
         let mut subject = (row.make)(watch.clone()).await;
