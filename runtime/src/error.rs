@@ -1,7 +1,7 @@
 //! Error numbers of this platform, and what they become for a caller.
 //!
-//! Drivers answer with minus an error number; [`from_errno`] turns it into an `io::Error`. Every
-//! special meaning of a number is named here once, so that no other file compares numbers.
+//! Drivers answer with minus an error number; [`from_errno`] turns it into an `io::Error`. What the
+//! library itself does about a number is in `op::verdict`.
 
 use crate::sys::errno;
 use std::error::Error;
@@ -38,24 +38,9 @@ pub fn is_cancelled(error: &io::Error) -> bool {
     raw_os_error(error) == Some(errno::CANCELED)
 }
 
-/// Whether a result says that a cancel or a signal came before anything was done.
-pub(crate) fn is_interrupted(res: i32) -> bool {
-    res == -errno::CANCELED || res == -errno::INTR
-}
-
 /// Whether a call that returned `res` has to wait for readiness.
 pub(crate) fn would_block(res: i32) -> bool {
     res == -errno::AGAIN || res == -errno::WOULDBLOCK
-}
-
-/// Whether `error` says that the process or the system has no free descriptor.
-pub(crate) fn out_of_descriptors(res: i32) -> bool {
-    res == -errno::MFILE || res == -errno::NFILE || res == -errno::NOBUFS || res == -errno::NOMEM
-}
-
-/// Whether an accept failed because of the connection that was to be accepted (accept(2)).
-pub(crate) fn lost_in_accept(res: i32) -> bool {
-    res == -errno::CONNABORTED || res == -errno::PROTO || res == -errno::INTR
 }
 
 /// Why a driver or a runtime could not be built, with the remedy in the text.

@@ -6,6 +6,7 @@
 
 use super::accept::META;
 use super::submit::start_multi;
+use super::verdict::{self, Family, Verdict};
 use super::{Cqe, MultiOp, OpMeta, Sqe, flag};
 use crate::core::Core;
 use crate::error;
@@ -98,21 +99,15 @@ impl AcceptMulti {
                 }
                 self.pause = None;
             }
-            match self.shared.ended.take() {
-                None => {}
-                Some(res) => {
-                    self.armed = None;
-                    if error::out_of_descriptors(res) {
-                        Core::current().counters().accept_pauses.add(1);
-                        self.pause = Some(Sleep::new(self.pause_next));
-                        self.pause_next = (self.pause_next * 2).min(PAUSE_MAX);
-                        continue;
-                    }
-                    let ours = res == -errno::CANCELED && self.shared.full.replace(false);
-                    if res < 0 && !ours && !error::lost_in_accept(res) {
-                        return Poll::Ready(Err(error::from_res(res)));
-                    }
+            match self.check_end() {
+                Ok(Verdict::Pause) => {
+                    Core::current().counters().accept_pauses.add(1);
+                    self.pause = Some(Sleep::new(self.pause_next));
+                    self.pause_next = (self.pause_next * 2).min(PAUSE_MAX);
+                    continue;
                 }
+                Ok(_) => {}
+                Err(error) => return Poll::Ready(Err(error)),
             }
             self.set_waker(cx.waker());
             if self.armed.is_some() {
@@ -124,10 +119,23 @@ impl AcceptMulti {
         }
     }
 
+    /// Looks at how the request ended, if it has: what comes before it is made again.
+    fn check_end(&mut self) -> io::Result<Verdict> {
+        let Some(res) = self.shared.ended.take() else { return Ok(Verdict::Retry) };
+        self.armed = None;
+        // However the request ended, the next one may fill the queue again.
+        let full = self.shared.full.replace(false);
+        if res >= 0 || full && res == -errno::CANCELED {
+            return Ok(Verdict::Retry);
+        }
+        match verdict::of(Family::AcceptMany, res.saturating_neg()) {
+            verdict @ (Verdict::Retry | Verdict::Pause) => Ok(verdict),
+            _ => Err(error::from_res(res)),
+        }
+    }
+
     fn arm(&mut self) -> bool {
         let core = Core::current();
-        // Whatever ended the last request, this one has to be stopped again when the queue is full.
-        self.shared.full.set(false);
         let request =
             Request { fd: self.fd.clone(), core: core.clone(), shared: self.shared.clone() };
         let Some(key) = start_multi(&core, request) else { return false };

@@ -169,6 +169,7 @@ unsafe impl<V: IoVectoredMut> Op for ReadVectored<V> {
 
     fn fill(&mut self, sqe: &mut Sqe) {
         let parts = &mut self.parts;
+        parts.clear();
         self.bufs.for_each_part_mut(&mut |ptr, len| parts.push(ptr, len));
         sqe.fd = self.fd.as_ref().map_or(-1, Fd::raw);
         sqe.addr = Addr::pointer(parts.as_mut_ptr());
@@ -235,6 +236,7 @@ unsafe impl<V: IoVectored> Op for WriteVectored<V> {
 
     fn fill(&mut self, sqe: &mut Sqe) {
         let parts = &mut self.parts;
+        parts.clear();
         self.bufs.for_each_part(&mut |ptr, len| parts.push(ptr, len));
         sqe.fd = self.fd.as_ref().map_or(-1, Fd::raw);
         sqe.addr = Addr::pointer(parts.as_mut_ptr());

@@ -1,6 +1,7 @@
 //! fsync(2) and fdatasync(2): make a file durable.
 
 use super::fence::Token;
+use super::verdict::{self, Family, Verdict};
 use super::{Class, Cqe, Op, OpMeta, Sqe, flag, opcode};
 use crate::fd::Fd;
 use crate::sys;
@@ -51,7 +52,7 @@ unsafe impl Op for Fsync {
         self.fd = None;
         if let Some(token) = self.token.take()
             && cqe.res < 0
-            && !crate::error::is_interrupted(cqe.res)
+            && verdict::of(Family::Sync, cqe.res.saturating_neg()) == Verdict::Poison
         {
             token.fail();
         }

@@ -23,6 +23,12 @@ impl IoVecs {
         IoVecs { inline: [empty; INLINE], heap: Vec::new(), count: 0, bytes: 0 }
     }
 
+    /// Takes all parts out, for a request that is filled in again.
+    pub(super) fn clear(&mut self) {
+        self.heap.clear();
+        (self.count, self.bytes) = (0, 0);
+    }
+
     /// Adds a part; what exceeds the limits of one request is left for the next.
     pub(super) fn push(&mut self, ptr: NonNull<u8>, len: usize) {
         let len = len.min(LEN_MAX - self.bytes);

@@ -154,9 +154,13 @@ impl<O: Op> Future for LaneRun<'_, O> {
         if polled.is_ready() {
             // The result has been taken, and the slot is free.
             this.lane.left = None;
-        } else if this.lane.left.is_none() {
-            let (core, key) = this.submit.in_flight().expect("a pending operation is in flight");
-            this.lane.left = Some(Left { core: core.clone(), key });
+            return polled;
+        }
+        let (core, key) = this.submit.in_flight().expect("a pending operation is in flight");
+        match &mut this.lane.left {
+            // The key changes when the operation had to be asked for again.
+            Some(left) => left.key = key,
+            None => this.lane.left = Some(Left { core: core.clone(), key }),
         }
         polled
     }

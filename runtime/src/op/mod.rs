@@ -29,6 +29,7 @@ mod shutdown;
 pub(crate) mod slot;
 mod stat;
 mod submit;
+pub(crate) mod verdict;
 
 pub use accept::Accept;
 pub use accept_multi::AcceptMulti;
@@ -85,6 +86,7 @@ pub unsafe trait Op: Unpin + 'static {
     const ENDS: bool = false;
 
     /// Writes the request. The operation is in its final place and will not move until it ends.
+    /// An operation that has to be asked for again is filled in again, maybe at another place.
     fn fill(&mut self, sqe: &mut Sqe);
 
     /// Called once when the final result is there, before and whether or not somebody takes it: a

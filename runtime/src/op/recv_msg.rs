@@ -43,6 +43,7 @@ unsafe impl<V: IoVectoredMut> Op for RecvMsg<V> {
 
     fn fill(&mut self, sqe: &mut Sqe) {
         let parts = &mut self.parts;
+        parts.clear();
         self.bufs.for_each_part_mut(&mut |ptr, len| parts.push(ptr, len));
         self.header.set_parts(parts.as_mut_ptr(), parts.count());
         sqe.fd = self.fd.raw();

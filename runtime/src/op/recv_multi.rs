@@ -9,6 +9,7 @@
 
 use super::recv::{META, Recv};
 use super::submit::start_multi;
+use super::verdict::{self, Family, Verdict};
 use super::{Cqe, Lane, MultiOp, OpMeta, Sqe, flag};
 use crate::core::Core;
 use crate::error;
@@ -164,22 +165,24 @@ impl RecvMulti {
         self.armed = None;
         if res == 0 {
             self.at_end = true;
-        } else if res == -errno::NOBUFS {
-            let core = Core::current();
-            core.counters().pool_empty.add(1);
-            if !core.grow_pool() {
-                self.alone = ALONE_RUN;
-                return Some(Ok(Empty::Starved));
-            }
-        } else if res < 0 {
-            // A pause that interrupts the request may say so in either way
-            // (io_uring_cancelation(7)); nothing was received, so the request is made again.
-            let paused = self.shared.paused.replace(false) && res == -errno::CANCELED;
-            if !paused && res != -errno::INTR {
-                return Some(Err(error::from_res(res)));
-            }
         }
-        Some(Ok(Empty::Waiting))
+        let paused = self.shared.paused.replace(false) && res == -errno::CANCELED;
+        if res >= 0 || paused {
+            return Some(Ok(Empty::Waiting));
+        }
+        match verdict::of(Family::ReceiveMany, res.saturating_neg()) {
+            Verdict::Retry => Some(Ok(Empty::Waiting)),
+            Verdict::Refill => {
+                let core = Core::current();
+                core.counters().pool_empty.add(1);
+                if core.grow_pool() {
+                    return Some(Ok(Empty::Waiting));
+                }
+                self.alone = ALONE_RUN;
+                Some(Ok(Empty::Starved))
+            }
+            _ => Some(Err(error::from_res(res))),
+        }
     }
 
     /// Puts the request in flight. `Some(false)` if there is nothing to lend.

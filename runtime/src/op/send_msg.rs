@@ -42,6 +42,7 @@ unsafe impl<V: IoVectored> Op for SendMsg<V> {
 
     fn fill(&mut self, sqe: &mut Sqe) {
         let parts = &mut self.parts;
+        parts.clear();
         self.bufs.for_each_part(&mut |ptr, len| parts.push(ptr, len));
         self.header.set_parts(parts.as_mut_ptr(), parts.count());
         sqe.fd = self.fd.raw();

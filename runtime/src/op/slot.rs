@@ -16,7 +16,7 @@
 //! A slot whose cancel request still waits on the list when it ends becomes a `Zombie` until the
 //! list is walked, so that a link never leads to a slot of the next generation.
 
-use super::OpMeta;
+use super::{OpMeta, verdict};
 use crate::sqe::{Cqe, Key, Kind};
 use crate::sys::errno;
 use std::cell::{Cell, RefCell, UnsafeCell};
@@ -255,24 +255,24 @@ impl Slots {
             return;
         }
         self.pending.set(self.pending.get() - 1);
-        if let Some(ended) = self.vtable(slot).ended {
+        // A request that a cancel interrupted, also one that was refused, says so in one way
+        // (io_uring_cancelation(7)).
+        let asked = matches!(cancel, Cancel::Sent | Cancel::Refused);
+        let interrupted = cqe.res == -errno::INTR && asked;
+        let cqe = Cqe { res: if interrupted { -errno::CANCELED } else { cqe.res }, ..cqe };
+        let vtable = self.vtable(slot);
+        if let Some(ended) = vtable.ended
+            && !verdict::asks_again(vtable.meta.opcode, cqe.res)
+        {
             // SAFETY: the result is final, and the slot still holds the operation.
             unsafe { ended(slot.payload.get(), cqe) };
         }
         // `item` and `ended` may have asked for a cancel, so the state is read again.
-        let cancel = match slot.state.get() {
-            State::Pending(_, now) => now,
-            _ => cancel,
-        };
+        let listed = matches!(slot.state.get(), State::Pending(_, Cancel::Listed));
         match owner {
             Owner::Future | Owner::Lane => {
-                // A request that a cancel interrupted, also one that was refused, says so in one
-                // way (io_uring_cancelation(7)).
-                let asked = matches!(cancel, Cancel::Sent | Cancel::Refused);
-                let interrupted = cqe.res == -errno::INTR && asked;
-                let res = if interrupted { -errno::CANCELED } else { cqe.res };
-                slot.cqe.set(Cqe { res, ..cqe });
-                if cancel == Cancel::Listed {
+                slot.cqe.set(cqe);
+                if listed {
                     self.unlist(cqe.key.slot());
                 }
                 slot.state.set(State::Done(owner));

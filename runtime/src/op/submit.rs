@@ -6,6 +6,7 @@
 //! forgotten at any time.
 
 use super::slot::{Owner, Payload, Vtable};
+use super::verdict::{self, Family, Verdict};
 use super::{Cqe, MultiOp, Op, Sqe, scope};
 use crate::core::Core;
 use crate::sqe::Key;
@@ -27,6 +28,8 @@ use std::task::{Context, Poll};
 #[must_use = "an operation does nothing before it is awaited"]
 pub struct Submit<O: Op> {
     state: State<O>,
+    /// How often it was asked for again where there is a limit to that.
+    tries: u8,
 }
 
 enum State<O> {
@@ -38,7 +41,7 @@ enum State<O> {
 impl<O: Op> Submit<O> {
     /// The future of `op`.
     pub fn new(op: O) -> Submit<O> {
-        Submit { state: State::Unstarted(op) }
+        Submit { state: State::Unstarted(op), tries: 0 }
     }
 
     /// Puts an operation that has not started in flight for `owner`, or answers if that is not
@@ -62,24 +65,43 @@ impl<O: Op> Submit<O> {
 
     /// Polls the operation on behalf of `owner`.
     pub(super) fn poll_for(&mut self, owner: Owner, cx: &mut Context<'_>) -> Poll<O::Output> {
-        if let Some(output) = self.start(owner) {
-            return Poll::Ready(output);
-        }
-        let State::InFlight(core, key) = &self.state else {
-            panic!("an operation was polled after it had finished")
-        };
-        let Some((cqe, place)) = core.slots.poll(*key, cx.waker()) else {
-            if scope::note_waiting(core) {
-                core.slots.cancel(*key);
+        loop {
+            if let Some(output) = self.start(owner) {
+                return Poll::Ready(output);
             }
-            return Poll::Pending;
-        };
-        // SAFETY: the key came from `start` with this type, and the operation has ended, so that
-        // nobody else uses it.
-        let op = unsafe { Store::<O>::take(place) };
-        core.slots.free(*key);
-        self.state = State::Finished;
-        Poll::Ready(op.decode(cqe))
+            let State::InFlight(core, key) = &self.state else {
+                panic!("an operation was polled after it had finished")
+            };
+            let Some((cqe, place)) = core.slots.poll(*key, cx.waker()) else {
+                if scope::note_waiting(core) {
+                    core.slots.cancel(*key);
+                }
+                return Poll::Pending;
+            };
+            // SAFETY: the key came from `start` with this type, and the operation has ended, so
+            // that nobody else uses it.
+            let op = unsafe { Store::<O>::take(place) };
+            core.slots.free(*key);
+            if cqe.res < 0 && self.has_to_ask_again(cqe.res.saturating_neg()) {
+                self.state = State::Unstarted(op);
+                continue;
+            }
+            self.state = State::Finished;
+            return Poll::Ready(op.decode(cqe));
+        }
+    }
+
+    /// Whether an operation that failed is put in flight once more, unseen by the caller.
+    #[cold]
+    fn has_to_ask_again(&mut self, error: i32) -> bool {
+        match verdict::of(Family::of(O::META.opcode), error) {
+            Verdict::Retry => true,
+            Verdict::RetryFew => {
+                self.tries += 1;
+                self.tries <= verdict::TRIES_MAX
+            }
+            _ => false,
+        }
     }
 
     /// The key, once the operation is in flight and until its result has been taken.

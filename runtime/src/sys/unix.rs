@@ -21,6 +21,17 @@ pub(crate) mod errno {
     pub(crate) const NOTCONN: i32 = libc::ENOTCONN;
     pub(crate) const PROTO: i32 = libc::EPROTO;
     pub(crate) const WOULDBLOCK: i32 = libc::EWOULDBLOCK;
+
+    /// Errors of the network that accept(2) passes on from a connection.
+    pub(crate) const NETWORK: &[i32] = &[
+        libc::EHOSTDOWN,
+        libc::EHOSTUNREACH,
+        libc::ENETDOWN,
+        libc::ENETUNREACH,
+        #[cfg(any(target_os = "linux", target_os = "android"))]
+        libc::ENONET,
+        libc::ENOPROTOOPT,
+    ];
 }
 
 /// Keeps a write to a closed peer an error instead of a signal (send(2)).

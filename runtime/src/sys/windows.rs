@@ -37,6 +37,15 @@ pub(crate) mod errno {
     /// What `accept` reports here for a connection that the peer took back.
     pub(crate) const PROTO: i32 = WinSock::WSAECONNRESET;
     pub(crate) const WOULDBLOCK: i32 = WinSock::WSAEWOULDBLOCK;
+
+    /// Errors of the network that `accept` passes on from a connection.
+    pub(crate) const NETWORK: &[i32] = &[
+        WinSock::WSAEHOSTDOWN,
+        WinSock::WSAEHOSTUNREACH,
+        WinSock::WSAENETDOWN,
+        WinSock::WSAENETUNREACH,
+        WinSock::WSAENOPROTOOPT,
+    ];
 }
 
 /// A write to a closed peer is an error here, without asking for it.
