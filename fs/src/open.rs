@@ -1,6 +1,6 @@
 //! How a file is opened.
 
-use crate::File;
+use super::File;
 use ringbolt_runtime::op::{Open, OpenWish, Submit};
 use std::io;
 use std::path::Path;
@@ -89,7 +89,7 @@ impl OpenOptions {
     /// one another.
     pub async fn open<P: AsRef<Path>>(&self, path: P) -> io::Result<File> {
         let path = path.as_ref();
-        let named = |error: io::Error| crate::path::named("open", path, error);
+        let named = |error: io::Error| super::path::named("open", path, error);
         let open = Open::new(path, &self.0).map_err(named)?;
         let fd = Submit::new(open).await.map_err(named)?;
         Ok(File::new(fd))

@@ -1,6 +1,6 @@
 //! Names in directories.
 
-use crate::Metadata;
+use super::Metadata;
 use ringbolt_runtime::op::{CreateDir, Remove, Rename, Stat, Submit};
 use std::io;
 use std::path::Path;

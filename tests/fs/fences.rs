@@ -70,6 +70,27 @@ fn what_follows_a_dropped_write_does_not_begin_before_its_end() {
 }
 
 #[test]
+fn everybody_who_waits_for_a_dropped_write_goes_on() {
+    on_every_driver(async |_| {
+        let dir = tempfile::tempdir().unwrap();
+        let file = std::rc::Rc::new(File::create(dir.path().join("file")).await.unwrap());
+        let mut old = Box::pin(file.write_at(pattern(1000), 0));
+        assert!(poll_once(&mut old).await.is_pending());
+        drop(old);
+        let tasks: Vec<_> = (0..3_u64)
+            .map(|at| {
+                let file = file.clone();
+                ringbolt::spawn(async move { file.write_at("new", at * 3).await.unwrap().0 })
+            })
+            .collect();
+        for task in tasks {
+            assert_eq!(task.await.unwrap(), 3);
+        }
+        assert_eq!(&std::fs::read(dir.path().join("file")).unwrap()[..9], b"newnewnew");
+    });
+}
+
+#[test]
 fn a_sync_and_a_close_wait_for_dropped_writes() {
     on_every_driver(async |_| {
         let dir = tempfile::tempdir().unwrap();
