@@ -1,6 +1,6 @@
 //! Open files.
 
-use crate::{Metadata, OpenOptions};
+use super::{Metadata, OpenOptions};
 use ringbolt_buffers::{BufResult, IoBuf, IoBufMut, IoVectored, IoVectoredMut};
 use ringbolt_runtime::Fd;
 use ringbolt_runtime::io;

@@ -10,7 +10,6 @@ use crate::driver::Driver;
 use crate::mailbox::Mailbox;
 use crate::sqe::{Cqe, Kind};
 use crate::sync::{AtomicBool, thread};
-use crate::sys::errno;
 use crate::task;
 use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -71,8 +70,22 @@ pub(crate) fn turn(core: &Rc<Core>, busy: &dyn Fn() -> bool) {
     if !idle {
         core.mailbox().set_asleep(false);
     }
-    wait(core, if idle { time_left(core) } else { Some(Duration::ZERO) });
+    let waited = wait(core, if idle { time_left(core) } else { Some(Duration::ZERO) });
     core.mailbox().set_asleep(false);
+    if let Err(Broken { error, left }) = waited {
+        panic!(
+            "the {} driver broke down: {error}; {left} operations are left to the system, and \
+             nothing new starts on this runtime",
+            core.facts().driver
+        );
+    }
+}
+
+/// The driver gave up.
+struct Broken {
+    error: std::io::Error,
+    /// Operations that were in flight.
+    left: u32,
 }
 
 fn run_ready(core: &Core) {
@@ -126,7 +139,7 @@ fn time_left(core: &Core) -> Option<Duration> {
 }
 
 /// Sends the cancels, lets the driver work, and hands its results to their slots.
-fn wait(core: &Core, limit: Option<Duration>) {
+fn wait(core: &Core, limit: Option<Duration>) -> Result<(), Broken> {
     core.check_origin();
     retry_cancels(core);
     let mut results = core.work.results.take();
@@ -137,10 +150,14 @@ fn wait(core: &Core, limit: Option<Duration>) {
             driver.cancel(key);
         }
         if let Err(error) = driver.wait(limit, &mut results) {
-            // Whatever is in flight stays owned by its slot and is never freed.
+            // Whatever is in flight stays owned by its slot and is never freed. Nothing may start
+            // any more: it would get a key that the system still knows.
+            core.close();
+            let left = core.slots.pending();
             driver.leak();
             core.slots.leak();
-            panic!("the {} driver broke down: {error}", core.facts().driver);
+            core.pool().leak();
+            return Err(Broken { error, left });
         }
     }
     // A destructor or a waker that panics must not cost the results behind it.
@@ -152,6 +169,7 @@ fn wait(core: &Core, limit: Option<Duration>) {
     }
     drop(queue);
     core.work.results.set(results);
+    Ok(())
 }
 
 fn complete(core: &Core, cqe: Cqe) {
@@ -160,7 +178,8 @@ fn complete(core: &Core, cqe: Cqe) {
         core.slots.complete(cqe);
         return;
     }
-    let refused = cqe.res == -errno::NOENT || cqe.res == -errno::ALREADY;
+    // Not found, not stopped, or not even looked for: the wish stands in any case.
+    let refused = cqe.res < 0;
     let key = cqe.key.with_kind(Kind::Op);
     if refused && core.slots.cancel_refused(key) {
         core.work.refused.borrow_mut().push(key);
@@ -199,16 +218,20 @@ pub(crate) fn shut_down(core: &Rc<Core>, drain: Duration) -> ShutdownReport {
     open_mail(core);
     // Nothing starts any more, so this reaches everything; what is refused is asked again.
     core.slots.cancel_all();
+    let mut broken = 0;
     loop {
         let left = deadline.map(|d| d.saturating_duration_since(core.now()));
         if core.slots.pending() == 0 || left == Some(Duration::ZERO) {
             break;
         }
         let limit = left.unwrap_or(RETRY).min(RETRY);
-        wait(core, Some(limit));
+        if let Err(Broken { left, .. }) = wait(core, Some(limit)) {
+            broken = left;
+            break;
+        }
     }
     core.slots.abandon_finished();
-    let operations_leaked = core.slots.pending();
+    let operations_leaked = broken + core.slots.pending();
     let mut driver = std::mem::replace(&mut *core.driver(), Driver::Closed);
     if operations_leaked > 0 {
         driver.leak();

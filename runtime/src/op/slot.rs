@@ -309,6 +309,7 @@ impl Slots {
         self.chunks.borrow_mut().clear();
         self.free.set(NONE);
         self.cancels.set(NONE);
+        self.pending.set(0);
     }
 
     fn abandon(&self, index: u32, slot: &Slot, cqe: Cqe) {

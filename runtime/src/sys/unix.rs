@@ -8,6 +8,7 @@ use std::{io, ptr};
 /// The error numbers that the runtime tells apart.
 pub(crate) mod errno {
     pub(crate) const AGAIN: i32 = libc::EAGAIN;
+    #[cfg(feature = "sim")]
     pub(crate) const ALREADY: i32 = libc::EALREADY;
     pub(crate) const CANCELED: i32 = libc::ECANCELED;
     pub(crate) const CONNABORTED: i32 = libc::ECONNABORTED;
@@ -16,6 +17,7 @@ pub(crate) mod errno {
     pub(crate) const MFILE: i32 = libc::EMFILE;
     pub(crate) const NFILE: i32 = libc::ENFILE;
     pub(crate) const NOBUFS: i32 = libc::ENOBUFS;
+    #[cfg(feature = "sim")]
     pub(crate) const NOENT: i32 = libc::ENOENT;
     pub(crate) const NOMEM: i32 = libc::ENOMEM;
     pub(crate) const NOTCONN: i32 = libc::ENOTCONN;

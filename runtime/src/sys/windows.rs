@@ -23,7 +23,6 @@ pub(crate) mod errno {
     use windows_sys::Win32::Networking::WinSock;
 
     pub(crate) const AGAIN: i32 = WinSock::WSAEWOULDBLOCK;
-    pub(crate) const ALREADY: i32 = WinSock::WSAEALREADY;
     pub(crate) const CANCELED: i32 = Foundation::ERROR_OPERATION_ABORTED as i32;
     pub(crate) const CONNABORTED: i32 = WinSock::WSAECONNABORTED;
     pub(crate) const INTR: i32 = WinSock::WSAEINTR;
@@ -31,7 +30,6 @@ pub(crate) mod errno {
     pub(crate) const MFILE: i32 = WinSock::WSAEMFILE;
     pub(crate) const NFILE: i32 = Foundation::ERROR_TOO_MANY_OPEN_FILES as i32;
     pub(crate) const NOBUFS: i32 = WinSock::WSAENOBUFS;
-    pub(crate) const NOENT: i32 = Foundation::ERROR_FILE_NOT_FOUND as i32;
     pub(crate) const NOMEM: i32 = Foundation::ERROR_NOT_ENOUGH_MEMORY as i32;
     pub(crate) const NOTCONN: i32 = WinSock::WSAENOTCONN;
     /// What `accept` reports here for a connection that the peer took back.
