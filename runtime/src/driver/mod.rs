@@ -24,7 +24,7 @@ mod readiness;
 #[cfg(feature = "sim")]
 pub(crate) mod sim;
 #[cfg(target_os = "linux")]
-mod uring;
+pub(crate) mod uring;
 
 use crate::builder::{DriverKind, Settings};
 use crate::error;

@@ -4,6 +4,8 @@
 //! one `enter` per wait, which submits, runs the kernel's deferred work and waits.
 
 mod buffers;
+#[cfg(test)]
+pub(crate) mod inject;
 mod setup;
 mod wake;
 
@@ -21,6 +23,9 @@ use std::mem::ManuallyDrop;
 use std::sync::Arc;
 use std::time::Duration;
 use wake::Wake;
+
+/// How often the kernel is asked at most whether it can do something.
+const PROBES_MAX: usize = 100;
 
 /// The io_uring driver of one core.
 pub(crate) struct Uring {
@@ -105,6 +110,8 @@ impl Uring {
     }
 
     fn stage(&mut self, sqe: &Sqe) {
+        #[cfg(test)]
+        let sqe = &inject::request(sqe);
         if !self.backlog.is_empty() || !self.push(sqe) {
             self.backlog.push_back(*sqe);
         }
@@ -148,13 +155,19 @@ impl Uring {
 
     fn enter(&mut self, count: u32, want: u32, limit: Option<Duration>) -> io::Result<()> {
         self.tally.enters += 1;
-        match self.name.enter(count, want, limit) {
+        match self.call(count, want, limit) {
             Ok(_) => Ok(()),
-            // Interrupted, timed out, or short of something that reaping will free: the requests
-            // that were not taken are still in the queue (io_uring_enter(2)).
-            Err(libc::EINTR | libc::ETIME | libc::EAGAIN | libc::EBUSY) => Ok(()),
+            // The requests that were not taken are still in the queue (io_uring_enter(2)).
+            Err(errno) if is_passing(errno) => Ok(()),
             Err(errno) => Err(error::from_errno(errno)),
         }
+    }
+
+    fn call(&self, count: u32, want: u32, limit: Option<Duration>) -> Result<u32, i32> {
+        #[cfg(test)]
+        return inject::enter(count, want, limit, |n, want, limit| self.name.enter(n, want, limit));
+        #[cfg(not(test))]
+        self.name.enter(count, want, limit)
     }
 
     fn reap(&mut self, results: &mut Vec<Cqe>) {
@@ -195,7 +208,7 @@ impl Uring {
     fn await_wake(&mut self) -> bool {
         for _ in 0..10 {
             let waiting = self.ring.submission().len() as u32;
-            let _ = self.name.enter(waiting, 1, Some(Duration::from_millis(10)));
+            let _ = self.call(waiting, 1, Some(Duration::from_millis(10)));
             let woken = |cqe: io_uring::cqueue::Entry| Key(cqe.user_data()).kind() == Kind::Wake;
             if self.ring.completion().any(woken) {
                 return true;
@@ -209,9 +222,20 @@ impl Uring {
         let mut nop = Sqe::new(opcode::NOP, -1);
         nop.user_data = Key::new(Kind::Internal, 0, 0).0;
         self.push(&nop);
-        self.name.enter(1, 1, None).map_err(error::from_errno)?;
-        self.ring.completion().for_each(drop);
-        Ok(())
+        let mut last = libc::ETIME;
+        for _ in 0..PROBES_MAX {
+            let waiting = self.ring.submission().len() as u32;
+            match self.call(waiting, 1, Some(Duration::from_millis(100))) {
+                Ok(_) => {}
+                Err(errno) if is_passing(errno) => last = errno,
+                Err(errno) => return Err(error::from_errno(errno)),
+            }
+            // The wake was tried before, so that its message may be there as well.
+            if self.ring.completion().any(|cqe| cqe.user_data() == nop.user_data) {
+                return Ok(());
+            }
+        }
+        Err(error::from_errno(last))
     }
 
     /// Hands the pool's buffers to the kernel, if receives can use them.
@@ -262,13 +286,17 @@ impl Uring {
         self.push(&sqe);
         let mut bytes = 0;
         let mut more_with_byte = false;
-        for _ in 0..8 {
+        for _ in 0..PROBES_MAX {
             let waiting = self.ring.submission().len() as u32;
             let limit = Some(Duration::from_millis(100));
-            if !matches!(self.name.enter(waiting, 1, limit), Ok(_) | Err(libc::EINTR)) {
-                return false;
+            match self.call(waiting, 1, limit) {
+                Ok(_) => {}
+                // Nothing came although everything was there.
+                Err(libc::ETIME) => return false,
+                Err(errno) if is_passing(errno) => {}
+                Err(_) => return false,
             }
-            for entry in self.ring.completion() {
+            for entry in self.ring.completion().filter(|cqe| cqe.user_data() == sqe.user_data) {
                 let more = entry.flags() & flag::MORE != 0;
                 if entry.flags() & flag::BUFFER != 0 {
                     pool.put_back((entry.flags() >> 16) as u16);
@@ -284,6 +312,12 @@ impl Uring {
         }
         false
     }
+}
+
+/// Whether a call failed in a way that passes: interrupted, timed out, or short of something that
+/// reaping will free (io_uring_enter(2)).
+fn is_passing(errno: i32) -> bool {
+    matches!(errno, libc::EINTR | libc::ETIME | libc::EAGAIN | libc::EBUSY)
 }
 
 const _: () = assert!(size_of::<squeue::Entry>() == size_of::<Sqe>());
