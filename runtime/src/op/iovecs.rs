@@ -1,6 +1,6 @@
 //! The list of parts that a vectored request names, kept beside the buffers in the slot.
 
-use super::{Cqe, LEN_MAX, count};
+use super::{Cqe, LEN_MAX, count, plausible};
 use crate::sys::IoVec;
 use std::fmt;
 use std::ptr::NonNull;
@@ -61,6 +61,11 @@ impl IoVecs {
     /// The count in the result of the request.
     pub(super) fn check(&self, cqe: Cqe) -> std::io::Result<usize> {
         count(cqe, self.bytes)
+    }
+
+    /// The count in the result, as far as it can be true.
+    pub(super) fn plausible(&self, cqe: Cqe) -> usize {
+        plausible(cqe, self.bytes)
     }
 }
 

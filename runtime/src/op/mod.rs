@@ -68,6 +68,12 @@ fn count(cqe: Cqe, asked: usize) -> std::io::Result<usize> {
     Ok(n)
 }
 
+/// The count in a result as far as it can be true; none for an error. `decode` refuses what cannot
+/// be true; this is for what comes before it, where a panic would meet that one.
+fn plausible(cqe: Cqe, asked: usize) -> usize {
+    cqe.result().map_or(0, |n| (n as usize).min(asked))
+}
+
 /// An operation with one result.
 ///
 /// # Safety

@@ -1,6 +1,6 @@
 //! recv(2) into a buffer of the caller's.
 
-use super::{Class, Cqe, LEN_MAX, Op, OpMeta, Sqe, count, opcode};
+use super::{Class, Cqe, LEN_MAX, Op, OpMeta, Sqe, count, opcode, plausible};
 use crate::fd::Fd;
 use crate::sys;
 use ringbolt_buffers::{BufResult, IoBufMut};
@@ -55,7 +55,7 @@ unsafe impl<B: IoBufMut> Op for Recv<B> {
     }
 
     fn residue(&mut self, cqe: Cqe, part: &mut dyn FnMut(&[u8])) {
-        let n = count(cqe, self.asked).unwrap_or(0);
+        let n = plausible(cqe, self.asked);
         let (ptr, _) = self.buf.io_parts_mut();
         // SAFETY: the kernel wrote the first `n` bytes, and the operation is finished.
         part(unsafe { std::slice::from_raw_parts(ptr.as_ptr(), n) });

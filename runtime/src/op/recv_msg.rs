@@ -62,7 +62,7 @@ unsafe impl<V: IoVectoredMut> Op for RecvMsg<V> {
     }
 
     fn residue(&mut self, cqe: Cqe, part: &mut dyn FnMut(&[u8])) {
-        let mut left = self.parts.check(cqe).unwrap_or(0);
+        let mut left = self.parts.plausible(cqe);
         self.bufs.for_each_part_mut(&mut |ptr, capacity| {
             let n = left.min(capacity);
             left -= n;

@@ -1,6 +1,6 @@
 //! send(2) from a buffer of the caller's.
 
-use super::{Class, Cqe, LEN_MAX, Op, OpMeta, Sqe, count, opcode};
+use super::{Class, Cqe, LEN_MAX, Op, OpMeta, Sqe, count, opcode, plausible};
 use crate::fd::Fd;
 use crate::sys;
 use ringbolt_buffers::{BufResult, IoBuf};
@@ -53,7 +53,7 @@ unsafe impl<B: IoBuf> Op for Send<B> {
 
     /// The bytes that were not sent.
     fn residue(&mut self, cqe: Cqe, part: &mut dyn FnMut(&[u8])) {
-        let sent = (cqe.result().unwrap_or(0) as usize).min(self.asked);
+        let sent = plausible(cqe, self.asked);
         let (ptr, len) = self.buf.io_parts();
         // SAFETY: the buffer has `len` initialised bytes, and the operation is finished.
         let bytes = unsafe { std::slice::from_raw_parts(ptr.as_ptr(), len) };

@@ -58,7 +58,7 @@ unsafe impl<V: IoVectored> Op for SendMsg<V> {
 
     /// The bytes that were not sent.
     fn residue(&mut self, cqe: Cqe, part: &mut dyn FnMut(&[u8])) {
-        let mut sent = self.parts.check(cqe).unwrap_or(0);
+        let mut sent = self.parts.plausible(cqe);
         self.bufs.for_each_part(&mut |ptr, len| {
             let gone = sent.min(len);
             sent -= gone;
