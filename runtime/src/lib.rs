@@ -19,6 +19,10 @@
 #[cfg(all(feature = "sim", not(unix)))]
 compile_error!("the simulator (feature `sim`) needs Linux or another Unix to run on");
 
+// Tests compile sources of the crates above this one, which name it so.
+#[cfg(test)]
+extern crate self as ringbolt_runtime;
+
 mod blocking;
 mod builder;
 mod core;
@@ -40,6 +44,8 @@ pub mod sqe;
 mod sync;
 mod sys;
 mod task;
+#[cfg(all(test, target_os = "linux"))]
+mod tests;
 mod timer;
 mod turn;
 mod worker;
