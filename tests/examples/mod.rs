@@ -2,6 +2,8 @@
 
 mod copy;
 mod echo;
+#[cfg(target_os = "linux")]
+mod echo_interrupted;
 mod http;
 mod program;
 mod proxy;
