@@ -1,18 +1,21 @@
 //! SECURITY.md says what the code does: its tables hold every operation, registration and flag.
 
 use std::collections::BTreeMap;
-use std::path::Path;
 
-fn read(path: &str) -> String {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(path);
-    std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
-}
+const DOCUMENT: &str = include_str!("../../SECURITY.md");
+const REQUESTS: &str = include_str!("../../runtime/src/sqe.rs");
+const CALLS: &str = include_str!("../../runtime/src/sys/linux.rs");
+const DRIVER: [&str; 4] = [
+    include_str!("../../runtime/src/driver/uring/mod.rs"),
+    include_str!("../../runtime/src/driver/uring/setup.rs"),
+    include_str!("../../runtime/src/driver/uring/buffers.rs"),
+    include_str!("../../runtime/src/driver/uring/wake.rs"),
+];
 
 /// The rows of the table whose first column is headed by `head`: name and number.
 fn table(head: &str) -> BTreeMap<String, u8> {
-    let document = read("SECURITY.md");
     let begins = |line: &&str| !line.starts_with(&format!("| {head} |"));
-    let rows = document.lines().skip_while(begins).skip(2).take_while(|line| line.starts_with('|'));
+    let rows = DOCUMENT.lines().skip_while(begins).skip(2).take_while(|line| line.starts_with('|'));
     let cells = rows.map(|row| row.split('|').map(str::trim).collect::<Vec<_>>());
     let parse = |cells: Vec<&str>| {
         (cells[1].trim_matches('`').to_string(), cells[2].parse().expect("a number"))
@@ -33,8 +36,7 @@ fn constants(text: &str, prefix: &str, wanted: impl Fn(&str) -> bool) -> BTreeMa
 
 #[test]
 fn the_operations_are_those_of_the_code() {
-    let code = read("runtime/src/sqe.rs");
-    let (_, list) = code.split_once("    opcodes! {").expect("the one list");
+    let (_, list) = REQUESTS.split_once("    opcodes! {").expect("the one list");
     let (list, _) = list.split_once('}').expect("its end");
     let listed = constants(list, "", |_| true);
     assert!(listed.len() > 10, "{listed:?}");
@@ -45,7 +47,7 @@ fn the_operations_are_those_of_the_code() {
 fn the_registrations_are_those_of_the_code() {
     let documented = table("io_uring_register(2)");
     // Those that are made by hand. Sending a message is an operation without a ring.
-    let by_hand = constants(&read("runtime/src/sys/linux.rs"), "const ", |name| {
+    let by_hand = constants(CALLS, "const ", |name| {
         name.contains("REGISTER_") && !name.starts_with("ENTER_")
     });
     for (name, number) in &by_hand {
@@ -55,8 +57,7 @@ fn the_registrations_are_those_of_the_code() {
     }
     // Those of the `io-uring` crate, by the names of its methods.
     let mut methods = Vec::new();
-    for file in ["mod.rs", "setup.rs", "buffers.rs", "wake.rs"] {
-        let code = read(&format!("runtime/src/driver/uring/{file}"));
+    for code in DRIVER {
         let calls = code.split(".register_").skip(1);
         methods.extend(calls.map(|call| call.split('(').next().unwrap_or(call).to_uppercase()));
     }
@@ -69,9 +70,8 @@ fn the_registrations_are_those_of_the_code() {
 /// The flags of requests are bytes, of which the code names one.
 #[test]
 fn the_flags_are_those_of_the_code() {
-    let code = read("runtime/src/sqe.rs");
-    let bytes = code.lines().filter_map(|line| line.trim().strip_prefix("pub const "));
+    let bytes = REQUESTS.lines().filter_map(|line| line.trim().strip_prefix("pub const "));
     let flags: Vec<_> = bytes.filter(|line| line.contains(": u8 = 1 << ")).collect();
     assert_eq!(flags, ["BUFFER_SELECT: u8 = 1 << 5;"]);
-    assert!(read("SECURITY.md").contains("| `IOSQE_BUFFER_SELECT` |"));
+    assert!(DOCUMENT.contains("| `IOSQE_BUFFER_SELECT` |"));
 }
