@@ -11,7 +11,7 @@ use crate::op::Scope;
 use crate::op::slot::Slots;
 use crate::sqe::{Cqe, Key, OpMeta, Sqe};
 use crate::sys::{Origin, new_pool};
-use crate::task::Runnable;
+use crate::task::{Payload, Runnable};
 use crate::timer::Wheel;
 use ringbolt_buffers::Pool;
 use slab::Slab;
@@ -202,6 +202,12 @@ impl Core {
         entered.unwrap_or(false).then(|| Entered(()))
     }
 
+    /// Leaves the core of the calling thread, if there is one, until the guard is dropped.
+    #[cfg(feature = "sim")]
+    pub(crate) fn step_out() -> SteppedOut {
+        SteppedOut(CURRENT.with(|current| current.borrow_mut().take()))
+    }
+
     /// What the clock of this core shows.
     pub(crate) fn now(&self) -> Instant {
         #[cfg(feature = "sim")]
@@ -249,6 +255,16 @@ impl Core {
 
     pub(crate) fn counters(&self) -> &Counters {
         &self.counters
+    }
+
+    /// Counts a panic that was caught where nobody can be told. A simulated world fails for it,
+    /// unless its host is being switched off.
+    pub(crate) fn note_panic(&self, payload: Payload) {
+        self.counters.panics.add(1);
+        #[cfg(feature = "sim")]
+        let payload =
+            if self.closed.get() { Some(payload) } else { crate::sim::unobserved(payload) };
+        drop(payload);
     }
 
     pub(crate) fn timers(&self) -> RefMut<'_, Wheel> {
@@ -391,5 +407,17 @@ impl Drop for Entered {
     fn drop(&mut self) {
         let core = CURRENT.try_with(|current| current.borrow_mut().take());
         drop(core);
+    }
+}
+
+/// Keeps the core of a thread aside while another one is used.
+#[cfg(feature = "sim")]
+pub(crate) struct SteppedOut(Option<Rc<Core>>);
+
+#[cfg(feature = "sim")]
+impl Drop for SteppedOut {
+    fn drop(&mut self) {
+        let core = self.0.take();
+        CURRENT.with(|current| *current.borrow_mut() = core);
     }
 }

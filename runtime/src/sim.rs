@@ -19,20 +19,33 @@
 //! assert!(waited >= Duration::from_secs(3600));
 //! ```
 //!
+//! | to | use |
+//! |---|---|
+//! | run one world, or many | [`run`], [`explore`], [`World`] |
+//! | have several machines | [`host`], [`Host::spawn`] |
+//! | cut and slow the network | [`Host::cut`], [`Host::heal`], [`Host::set_link`] |
+//! | stop machines and programs | [`Host::crash`], [`Host::shutdown`], [`Host::restart`] |
+//! | choose what goes wrong | [`Faults`], [`set_faults`], [`Host::set_disk`] |
+//! | ask the world | [`elapsed`], [`random`], [`below`], [`chance`], [`this_host`] |
+//!
 //! What has to be kept in mind: ask [`now`](crate::now) for the time and [`random`] for random
 //! numbers, and keep no state in the order of a `HashMap`. Calls that block a thread take no
 //! virtual time, and other threads are not part of the world. Sockets and files of `std` are those
-//! of the real system. Streams, listeners and files of the runtime are virtual; options of sockets
-//! that [`SockRef`](https://docs.rs/socket2) sets fail on them.
+//! of the real system. Streams, listeners and files of the runtime are virtual, and belong to the
+//! host that made them; options of sockets that [`SockRef`](https://docs.rs/socket2) sets fail on
+//! them.
 
+mod host;
 mod hosts;
 
 use crate::builder::Builder;
 use crate::core::Core;
 pub use crate::driver::sim::Faults;
 use crate::driver::sim::Kernel;
+pub use host::{Host, host, hosts, this_host};
 use hosts::Hosts;
-pub use hosts::{Host, host, resolve};
+pub use hosts::resolve;
+pub(crate) use hosts::{say_panic, unobserved};
 use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::time::Duration;
@@ -50,20 +63,16 @@ where
     World::new(seed).run(main)
 }
 
-/// Runs `main` in `count` worlds with different seeds. With `RINGBOLT_SEED` set only that seed
-/// runs, which replays a failure.
+/// Runs `main` in `count` worlds with the usual faults, see [`World::explore`].
 ///
 /// # Panics
 ///
-/// As [`World::run`], at the first seed that fails.
+/// As [`World::explore`].
 pub fn explore<F>(count: u64, main: impl Fn() -> F)
 where
     F: Future<Output = ()> + 'static,
 {
-    match std::env::var("RINGBOLT_SEED").ok().and_then(|text| text.parse().ok()) {
-        Some(seed) => run(seed, &main),
-        None => (0..count).for_each(|seed| run(seed, &main)),
-    }
+    World::new(0).explore(count, main);
 }
 
 /// A world that is about to begin.
@@ -73,13 +82,15 @@ pub struct World {
     faults: Faults,
     builder: Builder,
     limit: Duration,
+    fail_on_panic: bool,
 }
 
 impl World {
     /// A world with the faults of a bad day, see [`Faults::usual`].
     pub fn new(seed: u64) -> World {
         let limit = Duration::from_secs(24 * 60 * 60);
-        World { seed, faults: Faults::usual(), builder: Builder::new(), limit }
+        let (faults, builder) = (Faults::usual(), Builder::new());
+        World { seed, faults, builder, limit, fail_on_panic: true }
     }
 
     /// What may go wrong.
@@ -100,26 +111,55 @@ impl World {
         self
     }
 
+    /// Whether a task that panics fails the world although nobody awaits it (default yes: an
+    /// assertion in a server that runs by itself is an assertion of the test). A panic that
+    /// somebody gets from a [`JoinHandle`](crate::JoinHandle) is theirs in any case.
+    pub fn fail_on_panic(mut self, on: bool) -> World {
+        self.fail_on_panic = on;
+        self
+    }
+
     /// Runs `main` on the host "main" until it is ready; then all hosts are switched off.
     ///
     /// # Panics
     ///
-    /// If `main` panics; if every task waits for something that never happens; if the limit of the
-    /// world passes; if a task closes or changes what the kernel is working on. The seed is
-    /// printed. Also inside of another runtime.
+    /// If `main` panics, or a task whose panic nobody takes; if every task waits for something that
+    /// never happens; if the limit of the world passes; if a task closes or changes what the kernel
+    /// is working on. The seed is printed. Also inside of another runtime.
     pub fn run<F>(self, main: impl FnOnce() -> F) -> F::Output
     where
         F: Future + 'static,
         F::Output: 'static,
     {
         let seed = self.seed;
-        let run = || Hosts::new(self.seed, self.faults, self.builder).run(main, self.limit);
+        let run = || {
+            let hosts = Hosts::new(self.seed, self.faults, self.builder, self.fail_on_panic);
+            hosts.run(main, self.limit)
+        };
         catch_unwind(AssertUnwindSafe(run)).unwrap_or_else(|payload| {
             eprintln!(
-                "ringbolt: the simulated world failed; seed {seed} fails in the same way again"
+                "ringbolt: the simulated world failed; seed {seed} fails in the same way again \
+                 (RINGBOLT_SEED={seed} makes `explore` run it alone)"
             );
             resume_unwind(payload)
         })
+    }
+
+    /// Runs `main` in `count` worlds like this one, whose seeds go up from its own. With
+    /// `RINGBOLT_SEED` set only that seed runs, which replays a failure.
+    ///
+    /// # Panics
+    ///
+    /// As [`World::run`], at the first seed that fails; if `RINGBOLT_SEED` is not a number.
+    pub fn explore<F>(self, count: u64, main: impl Fn() -> F)
+    where
+        F: Future<Output = ()> + 'static,
+    {
+        let run = |seed| World { seed, ..self.clone() }.run(&main);
+        match std::env::var("RINGBOLT_SEED") {
+            Ok(seed) => run(seed.parse().expect("RINGBOLT_SEED is a number")),
+            Err(_) => (0..count).for_each(|i| run(self.seed.wrapping_add(i))),
+        }
     }
 }
 
@@ -132,7 +172,37 @@ pub fn random() -> u64 {
     with_world(|world| world.kernel().rng())
 }
 
-/// Changes what may go wrong from now on.
+/// A random number below `end`.
+///
+/// # Panics
+///
+/// Outside of a simulated world; if `end` is 0.
+pub fn below(end: u64) -> u64 {
+    assert!(end > 0, "no number is below 0");
+    // The error of this is as small as `end` is compared to 2^64.
+    random() % end
+}
+
+/// True with probability `p`, from 0 (never) to 1 (always).
+///
+/// # Panics
+///
+/// Outside of a simulated world.
+pub fn chance(p: f64) -> bool {
+    with_world(|world| world.kernel().chance(p))
+}
+
+/// How long the world has lasted.
+///
+/// # Panics
+///
+/// Outside of a simulated world.
+pub fn elapsed() -> Duration {
+    with_world(|world| world.elapsed())
+}
+
+/// Changes what may go wrong from now on, where [`Host::set_disk`] and [`Host::set_link`] have not
+/// said otherwise.
 ///
 /// # Panics
 ///

@@ -95,8 +95,8 @@ fn run_ready(core: &Core) {
         core.counters().polls.add(1);
         // A panic in a future or a destructor is caught inside the task. Should one get past that,
         // the core goes on all the same.
-        if catch_unwind(AssertUnwindSafe(|| task::run(core, runnable))).is_err() {
-            core.counters().panics.add(1);
+        if let Err(payload) = catch_unwind(AssertUnwindSafe(|| task::run(core, runnable))) {
+            core.note_panic(payload);
         }
     }
 }
@@ -162,10 +162,10 @@ fn wait(core: &Core, limit: Option<Duration>) -> Result<(), Broken> {
     }
     // A destructor or a waker that panics must not cost the results behind it.
     let mut queue = results.drain(..);
-    while catch_unwind(AssertUnwindSafe(|| queue.by_ref().for_each(|cqe| complete(core, cqe))))
-        .is_err()
+    while let Err(payload) =
+        catch_unwind(AssertUnwindSafe(|| queue.by_ref().for_each(|cqe| complete(core, cqe))))
     {
-        core.counters().panics.add(1);
+        core.note_panic(payload);
     }
     drop(queue);
     core.work.results.set(results);

@@ -3,6 +3,7 @@
 mod errnos;
 mod fences;
 mod files;
+mod hosts;
 mod late;
 mod leave;
 mod pauses;

@@ -1,17 +1,17 @@
-//! The hosts of a simulated world, and the loop that gives each its turns.
+//! The hosts of a simulated world as its kernel's clock sees them: who runs, and when.
 
 use super::Faults;
 use crate::builder::{Builder, Runtime, Settings};
 use crate::core::Core;
 use crate::driver::sim::{Sim, World};
-use crate::task::{JoinHandle, spawn_on};
+use crate::task::{JoinError, JoinHandle, Payload, spawn_on};
 use crate::turn;
 use ringbolt_buffers::Pool;
 use std::cell::{Cell, RefCell};
-use std::fmt;
 use std::future::Future;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr};
+use std::panic::resume_unwind;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -21,18 +21,32 @@ thread_local! {
 
 /// Every host of a world.
 pub(super) struct Hosts {
-    world: Rc<World>,
+    pub(super) world: Rc<World>,
     settings: Settings,
-    machines: RefCell<Vec<Rc<Machine>>>,
+    pub(super) machines: RefCell<Vec<Rc<Machine>>>,
+    fail_on_panic: bool,
+    /// The first panic of a task that nobody awaited.
+    failed: RefCell<Option<Payload>>,
 }
 
-struct Machine {
-    name: String,
-    address: IpAddr,
-    index: usize,
-    core: RefCell<Option<Rc<Core>>>,
-    /// Whether the power fails at the end of the current turn.
-    failing: Cell<bool>,
+pub(super) struct Machine {
+    pub(super) name: String,
+    pub(super) address: IpAddr,
+    pub(super) index: usize,
+    pub(super) core: RefCell<Option<Rc<Core>>>,
+    /// Whether code of this host is running.
+    running: Cell<bool>,
+    /// How the host ends after its current turn.
+    ending: Cell<Option<End>>,
+}
+
+/// How a host stops.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum End {
+    /// The power fails.
+    Power,
+    /// The program ends.
+    Program,
 }
 
 /// Ends the world for this thread, also after a panic.
@@ -42,18 +56,29 @@ impl Drop for Stage {
     fn drop(&mut self) {
         let hosts = HOSTS.take();
         if let Some(hosts) = hosts {
-            hosts.machines.borrow().iter().for_each(|machine| machine.switch_off());
+            hosts.machines.borrow().iter().for_each(|machine| machine.stop(End::Power));
         }
     }
 }
 
+/// The world of the calling thread.
+pub(super) fn current() -> Rc<Hosts> {
+    HOSTS.with_borrow(Clone::clone).expect("hosts exist in a simulated world: see sim::run")
+}
+
 impl Hosts {
-    pub(super) fn new(seed: u64, faults: Faults, builder: Builder) -> Hosts {
-        let world = World::new(seed, faults, false);
-        Hosts { world, settings: builder.without_driver(), machines: RefCell::default() }
+    pub(super) fn new(seed: u64, faults: Faults, builder: Builder, fail_on_panic: bool) -> Hosts {
+        Hosts {
+            world: World::new(seed, faults, false),
+            settings: builder.without_driver(),
+            machines: RefCell::default(),
+            fail_on_panic,
+            failed: RefCell::default(),
+        }
     }
 
-    fn add(&self, name: &str) -> Rc<Machine> {
+    pub(super) fn add(&self, name: &str) -> Rc<Machine> {
+        assert!(self.find(name).is_none(), "there is a host \"{name}\" already");
         let nth = self.machines.borrow().len() as u32 + 1;
         let address = IpAddr::from(Ipv4Addr::from_bits(0x0a00_0000 + nth));
         let machine = Rc::new(Machine {
@@ -61,14 +86,19 @@ impl Hosts {
             address,
             index: self.world.add_host(address),
             core: RefCell::new(None),
-            failing: Cell::new(false),
+            running: Cell::new(false),
+            ending: Cell::new(None),
         });
         self.machines.borrow_mut().push(machine.clone());
         self.switch_on(&machine);
         machine
     }
 
-    fn switch_on(&self, machine: &Machine) -> Rc<Core> {
+    pub(super) fn find(&self, name: &str) -> Option<Rc<Machine>> {
+        self.machines.borrow().iter().find(|machine| machine.name == name).cloned()
+    }
+
+    pub(super) fn switch_on(&self, machine: &Machine) -> Rc<Core> {
         let core = start(&self.world, machine.index, &self.settings)
             .expect("the pool of a simulated host could not be allocated");
         *machine.core.borrow_mut() = Some(core.clone());
@@ -91,26 +121,39 @@ impl Hosts {
         assert!(free, "a simulated world cannot run inside of a runtime or of another world");
         let _stage = Stage;
         let machine = hosts.add("main");
-        let core = machine.core.borrow().clone().expect("it was just switched on");
-        let entered = core.enter();
-        let mut main = spawn_on(&core, main());
-        drop((entered, core));
+        let mut main = machine.spawn(main);
         loop {
             let busy = hosts.turns();
             let Some(core) = machine.core.borrow().clone() else {
                 panic!("the host \"main\" cannot be switched off");
             };
             if main.is_finished() {
-                let entered = core.enter();
-                let output = turn::block_on(&core, &mut main);
-                drop(entered);
-                return output.unwrap_or_else(|error| match error {
-                    crate::JoinError::Panicked(payload) => std::panic::resume_unwind(payload),
-                    error => panic!("{error}"),
-                });
+                return hosts.finish(&core, &mut main);
             }
             hosts.pass_time(busy);
-            assert!(self::elapsed(&hosts) < limit, "the world did not end within {limit:?}");
+            assert!(hosts.world.elapsed() < limit, "the world did not end within {limit:?}");
+        }
+    }
+
+    /// The output of `main`, which is ready, unless a panic has been overlooked.
+    fn finish<T>(&self, core: &Rc<Core>, main: &mut JoinHandle<T>) -> T {
+        let entered = core.enter();
+        let output = turn::block_on(core, main);
+        drop(entered);
+        let output = output.unwrap_or_else(|error| match error {
+            JoinError::Panicked(payload) => resume_unwind(payload),
+            error => panic!("{error}"),
+        });
+        // Handles that tasks hold on others go away here.
+        self.machines.borrow().iter().for_each(|machine| machine.stop(End::Power));
+        self.check();
+        output
+    }
+
+    /// Fails if a task has panicked that nobody awaits.
+    fn check(&self) {
+        if let Some(payload) = self.failed.take() {
+            resume_unwind(payload);
         }
     }
 
@@ -123,12 +166,14 @@ impl Hosts {
             let core = machine.core.borrow().clone();
             let Some(core) = core else { continue };
             let entered = core.enter();
+            machine.running.set(true);
             turn::turn(&core, &|| false);
-            drop(entered);
-            if machine.failing.replace(false) {
-                machine.switch_off();
-                self.world.kernel().cut_power(machine.index);
+            machine.running.set(false);
+            drop((entered, core));
+            if let Some(end) = machine.ending.take() {
+                machine.stop(end);
             }
+            self.check();
         }
         for machine in &*self.machines.borrow() {
             if let Some(core) = &*machine.core.borrow() {
@@ -156,10 +201,6 @@ impl Hosts {
     }
 }
 
-fn elapsed(hosts: &Hosts) -> Duration {
-    hosts.world.elapsed()
-}
-
 impl Machine {
     fn wake_at(&self) -> Option<Duration> {
         let core = self.core.borrow();
@@ -167,15 +208,44 @@ impl Machine {
         driver.simulation()?.wake_at()
     }
 
+    /// Runs the future that `make` makes on this host.
+    pub(super) fn spawn<F>(&self, make: impl FnOnce() -> F) -> JoinHandle<F::Output>
+    where
+        F: Future + 'static,
+        F::Output: 'static,
+    {
+        let core = self.core.borrow().clone();
+        let core = core.unwrap_or_else(|| panic!("the host \"{}\" is switched off", self.name));
+        let _outside = Core::step_out();
+        let _inside = core.enter();
+        spawn_on(&core, make())
+    }
+
+    /// Stops the host: at once, or if this is called by itself, at the end of its turn.
+    pub(super) fn end(&self, end: End) {
+        if self.running.get() {
+            self.ending.set(Some(end));
+        } else {
+            self.stop(end);
+        }
+    }
+
     /// Ends the host's runtime; its requests end at once.
-    fn switch_off(&self) {
+    fn stop(&self, end: End) {
         let Some(core) = self.core.take() else { return };
         if let Some(world) = core.world() {
-            world.kernel().switch_off(self.index);
+            match end {
+                End::Power => world.kernel().switch_off(self.index),
+                End::Program => world.kernel().end_program(self.index),
+            }
         }
+        let _outside = Core::step_out();
         let Some(entered) = core.try_enter() else { return };
         turn::shut_down(&core, Duration::from_secs(1));
         drop(entered);
+        if let (End::Power, Some(world)) = (end, core.world()) {
+            world.kernel().cut_power(self.index);
+        }
     }
 }
 
@@ -193,31 +263,29 @@ pub(super) fn alone(seed: u64, faults: Faults, builder: &Builder) -> io::Result<
     Ok(Runtime::on(start(&world, index, &settings)?, settings.drain))
 }
 
-/// A machine of a simulated world, with a runtime, an address and a disk of its own.
-///
-/// ```
-/// use ringbolt_runtime::sim;
-///
-/// let sum = sim::run(1, || async {
-///     let other = sim::host("other");
-///     other.spawn(|| async { 1 + 1 }).await.unwrap()
-/// });
-/// assert_eq!(sum, 2);
-/// ```
-#[derive(Clone)]
-pub struct Host(Rc<Machine>);
-
-/// Adds a host to the world. Its name leads to its address in the whole world.
-///
-/// # Panics
-///
-/// Outside of a simulated world.
-pub fn host(name: &str) -> Host {
-    Host(current().add(name))
+/// Says which host a task has just panicked on.
+pub(crate) fn say_panic(core: &Core) {
+    let Some(hosts) = HOSTS.with_borrow(Clone::clone) else { return };
+    let Some(index) = core.driver().simulation().map(Sim::host) else { return };
+    let name = hosts.machines.borrow()[index].name.clone();
+    eprintln!(
+        "ringbolt: a task of the simulated host \"{name}\" panicked at {:?}",
+        hosts.world.elapsed()
+    );
 }
 
-fn current() -> Rc<Hosts> {
-    HOSTS.with_borrow(Clone::clone).expect("hosts exist in a simulated world: see sim::run")
+/// Notes a panic that nobody has taken; gives it back where that is no failure.
+pub(crate) fn unobserved(payload: Payload) -> Option<Payload> {
+    let hosts = HOSTS.try_with(|hosts| hosts.borrow().clone()).ok().flatten();
+    let Some(hosts) = hosts.filter(|hosts| hosts.fail_on_panic) else { return Some(payload) };
+    let mut failed = hosts.failed.borrow_mut();
+    match *failed {
+        Some(_) => Some(payload),
+        None => {
+            *failed = Some(payload);
+            None
+        }
+    }
 }
 
 /// The address of the host that is called `name` in the simulated world of the caller.
@@ -228,75 +296,6 @@ pub fn resolve(name: &str) -> Option<Option<IpAddr>> {
             return Some(Ipv4Addr::LOCALHOST.into());
         }
         let hosts = HOSTS.with_borrow(Clone::clone)?;
-        let machines = hosts.machines.borrow();
-        machines.iter().find(|machine| machine.name == name).map(|machine| machine.address)
+        hosts.find(name).map(|machine| machine.address)
     })
-}
-
-impl Host {
-    /// The address that other hosts reach it at.
-    pub fn address(&self) -> IpAddr {
-        self.0.address
-    }
-
-    /// Its name.
-    pub fn name(&self) -> &str {
-        &self.0.name
-    }
-
-    /// Whether it is switched on.
-    pub fn is_on(&self) -> bool {
-        self.0.core.borrow().is_some()
-    }
-
-    /// Runs the future that `make` makes on this host.
-    ///
-    /// # Panics
-    ///
-    /// If the host is switched off.
-    pub fn spawn<F>(&self, make: impl FnOnce() -> F) -> JoinHandle<F::Output>
-    where
-        F: Future + 'static,
-        F::Output: 'static,
-    {
-        let core = self.0.core.borrow().clone();
-        let core = core.unwrap_or_else(|| panic!("the host \"{}\" is switched off", self.0.name));
-        spawn_on(&core, make())
-    }
-
-    /// The power fails when the current turn of this host ends: its tasks are gone, its connections
-    /// break without a word, and its disk keeps what was synced, and of the rest what luck decides.
-    pub fn crash(&self) {
-        self.0.failing.set(true);
-    }
-
-    /// Switches it on again after a [`crash`](Host::crash), with its disk as that left it.
-    ///
-    /// # Panics
-    ///
-    /// If it is switched on.
-    pub fn restart(&self) {
-        assert!(!self.is_on(), "the host \"{}\" is switched on", self.0.name);
-        current().switch_on(&self.0);
-    }
-
-    /// Cuts the network between this host and `other`: packets wait, connection attempts get no
-    /// answer.
-    pub fn cut(&self, other: &Host) {
-        current().world.kernel().cut(self.0.index, other.0.index);
-    }
-
-    /// Heals a [`cut`](Host::cut): what waited is delivered.
-    pub fn heal(&self, other: &Host) {
-        current().world.kernel().heal(self.0.index, other.0.index);
-    }
-}
-
-impl fmt::Debug for Host {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Host")
-            .field("name", &self.name())
-            .field("address", &self.address())
-            .finish()
-    }
 }

@@ -32,6 +32,15 @@ impl<T> Made<T> {
 impl<T> Drop for Made<T> {
     fn drop(&mut self) {
         let Some(result) = self.0.take() else { return };
+        #[cfg(feature = "sim")]
+        let result = match result {
+            // Nobody will hear of this panic: a simulated world fails.
+            Err(payload) => match crate::sim::unobserved(payload) {
+                Some(payload) => Err(payload),
+                None => return,
+            },
+            made => made,
+        };
         if catch_unwind(AssertUnwindSafe(|| drop(result))).is_err()
             && let Some(core) = Core::try_current()
         {

@@ -9,6 +9,7 @@ mod join;
 
 use crate::core::Core;
 use join::Made;
+pub(crate) use join::Payload;
 pub use join::{JoinError, JoinHandle};
 use std::future::Future;
 use std::mem::ManuallyDrop;
@@ -114,6 +115,8 @@ impl<F: Future> Future for Tracked<F> {
             Ok(Poll::Ready(output)) => Poll::Ready(Made::new(Ok(output))),
             Err(payload) => {
                 this.place.core.counters().panics.add(1);
+                #[cfg(feature = "sim")]
+                crate::sim::say_panic(&this.place.core);
                 Poll::Ready(Made::new(Err(payload)))
             }
         }
@@ -125,8 +128,8 @@ impl<F> Drop for Tracked<F> {
         let future = &mut self.future;
         // SAFETY: the future is dropped here only, and not used afterwards.
         let dropped = catch_unwind(AssertUnwindSafe(|| unsafe { ManuallyDrop::drop(future) }));
-        if dropped.is_err() {
-            self.place.core.counters().panics.add(1);
+        if let Err(payload) = dropped {
+            self.place.core.note_panic(payload);
         }
     }
 }

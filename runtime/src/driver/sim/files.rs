@@ -76,7 +76,7 @@ impl Kernel {
         let wanted = memory::room(sqe);
         let n = self.cut_short(wanted);
         let bytes = self.take_sent(ticket, sqe, n);
-        let (room, now) = (self.faults.disk_len, self.stamp());
+        let (room, now) = (self.disk_faults(host).disk_len, self.stamp());
         let n = self.hosts[host].disk.write(number, offset, &bytes, room, now)?;
         if here {
             self.advance(host, sqe.fd, offset + n as u64);
@@ -86,7 +86,7 @@ impl Kernel {
 
     fn sync_file(&mut self, host: usize, sqe: &Sqe) -> Result<i32, i32> {
         let (number, ..) = self.file(host, sqe.fd)?;
-        let fails = self.chance(self.faults.sync_error);
+        let fails = self.chance(self.disk_faults(host).sync_error);
         self.hosts[host].disk.sync(number, fails);
         if fails { Err(-sys::errno::IO) } else { Ok(0) }
     }

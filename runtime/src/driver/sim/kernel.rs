@@ -78,6 +78,8 @@ pub(super) struct Host {
     pub(super) requests: BTreeMap<u64, Request>,
     pub(super) table: Vec<Option<Desc>>,
     pub(super) disk: Disk,
+    /// What may go wrong with the disk, if it is not what the world says.
+    pub(super) disk_faults: Option<Faults>,
     pub(super) pool: Option<Pool>,
     /// The first byte of the pool and the length of its buffers: a kernel keeps no memory alive.
     pub(super) buffers: (*mut u8, usize),
@@ -104,6 +106,9 @@ pub(crate) struct Kernel {
     pub(super) next_sock: SockId,
     /// Pairs of hosts that cannot reach each other, the lower index first, with what waits.
     pub(super) cuts: BTreeMap<(usize, usize), Vec<Held>>,
+    /// What may go wrong between two hosts, the lower index first, if it is not what the world
+    /// says.
+    pub(super) links: BTreeMap<(usize, usize), Faults>,
     pub(super) seed: u64,
 }
 
@@ -119,6 +124,7 @@ impl Kernel {
             socks: BTreeMap::new(),
             next_sock: 0,
             cuts: BTreeMap::new(),
+            links: BTreeMap::new(),
             seed,
         }
     }
@@ -129,6 +135,7 @@ impl Kernel {
             requests: BTreeMap::new(),
             table: Vec::new(),
             disk: Disk::new(),
+            disk_faults: None,
             pool: None,
             buffers: (std::ptr::null_mut(), 0),
             lent: Vec::new(),
@@ -142,7 +149,7 @@ impl Kernel {
         self.hosts.len() - 1
     }
 
-    pub(super) fn chance(&mut self, p: f64) -> bool {
+    pub(crate) fn chance(&mut self, p: f64) -> bool {
         p > 0.0 && self.rng.f64() < p
     }
 
@@ -208,7 +215,7 @@ impl Kernel {
         let at = self.now
             + match meta.class {
                 crate::sqe::Class::Blocking => {
-                    let range = self.faults.disk.clone();
+                    let range = self.disk_faults(host).disk.clone();
                     self.within(&range)
                 }
                 _ if self.rng.bool() => Duration::ZERO,
@@ -458,34 +465,12 @@ impl Kernel {
         }
     }
 
-    pub(crate) fn cut_power(&mut self, host: usize) {
-        self.hosts[host].disk.cut_power(&mut self.rng);
-    }
-
-    /// Cuts the network between two hosts.
-    pub(crate) fn cut(&mut self, a: usize, b: usize) {
-        self.cuts.entry((a.min(b), a.max(b))).or_default();
-    }
-
     pub(crate) fn shuffle<T>(&mut self, items: &mut [T]) {
         self.rng.shuffle(items);
     }
 
     pub(crate) fn rng(&mut self) -> u64 {
         self.rng.u64(..)
-    }
-
-    pub(crate) fn set_faults(&mut self, faults: Faults) {
-        self.faults = faults;
-    }
-
-    pub(crate) fn force(&mut self, host: usize, rule: Forced) {
-        self.hosts[host].forced.push(rule);
-    }
-
-    /// Rules of a host that have not been applied.
-    pub(crate) fn forced_left(&self, host: usize) -> usize {
-        self.hosts[host].forced.len()
     }
 
     pub(super) fn has_requests(&self, host: usize) -> bool {

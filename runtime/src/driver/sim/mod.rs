@@ -7,13 +7,14 @@
 //!
 //! | file | holds |
 //! |---|---|
-//! | `kernel` | hosts, requests, events |
+//! | `kernel`, `control` | hosts, requests, events; what is done to them from outside |
 //! | `net`, `sockets`, `calls` | packets; requests on sockets; calls on them without a request |
 //! | `files`, `disk` | files, and what a power cut leaves of them |
 //! | `memory` | how the kernel reaches the buffers of requests |
 //! | `faults` | how often it makes trouble |
 
 mod calls;
+mod control;
 mod disk;
 mod faults;
 mod files;

@@ -140,10 +140,11 @@ impl Kernel {
         if from == to {
             return Duration::ZERO;
         }
-        let range = self.faults.latency.clone();
+        let faults = self.links.get(&(from.min(to), from.max(to))).unwrap_or(&self.faults);
+        let (range, loss) = (faults.latency.clone(), faults.loss);
         let mut time = self.within(&range);
         let mut resend = RESEND;
-        while self.chance(self.faults.loss) && resend < RESEND * 64 {
+        while self.chance(loss) && resend < RESEND * 64 {
             time += resend;
             resend *= 2;
         }
