@@ -21,9 +21,9 @@ const ACCEPTS_ON: &[i32] = &[
 ];
 pub(super) fn rows() -> Vec<Row> {
     let accepting =
-        |name, way| Row::new(name, opcode::ACCEPT, move |_| Box::pin(Accepting::new(way)));
+        |name, way| Row::new(name, opcode::ACCEPT, move |_| Box::pin(Accepting::made(way)));
     let connecting =
-        |name, way| Row::new(name, opcode::CONNECT, move |_| Box::pin(Connecting::new(way)));
+        |name, way| Row::new(name, opcode::CONNECT, move |_| Box::pin(Connecting::made(way)));
     vec![
         Row::new("nop", opcode::NOP, |_| Box::pin(async { Box::new(Nothing) as _ })),
         accepting("accept", From::Socket),
@@ -72,7 +72,7 @@ struct Accepting {
 }
 
 impl Accepting {
-    async fn new(way: From) -> Box<dyn Subject> {
+    async fn made(way: From) -> Box<dyn Subject> {
         let any = SocketAddr::from(([127, 0, 0, 1], 0));
         let socket = Fd::tcp(any).expect("a virtual socket");
         let mut listener = None;
@@ -136,7 +136,7 @@ struct Connecting {
 }
 
 impl Connecting {
-    async fn new(way: To) -> Box<dyn Subject> {
+    async fn made(way: To) -> Box<dyn Subject> {
         let (_listener, address) = listen().await;
         Box::new(Connecting { way, _listener, address })
     }
