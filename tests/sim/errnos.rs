@@ -135,6 +135,7 @@ impl Row {
     /// What the caller gets: success, or an error with this number.
     fn outcome(&self, errno: i32) -> Result<(), i32> {
         match self.answer {
+            _ if is_asked_again(self.opcode, errno) => Ok(()),
             Answer::Nobody => Ok(()),
             Answer::Except(list) if list.contains(&errno) => Ok(()),
             _ => Err(errno),
@@ -166,6 +167,19 @@ impl Row {
         } else {
             self.check(result, Ok(()));
         }
+    }
+}
+
+/// What docs/errors.md says is asked for again, unseen by the caller.
+fn is_asked_again(code: u8, errno: i32) -> bool {
+    match code {
+        opcode::READ | opcode::READV | opcode::WRITE | opcode::WRITEV => {
+            [libc::EINTR, libc::EAGAIN].contains(&errno)
+        }
+        opcode::ACCEPT => [libc::EINTR, libc::ECONNABORTED, libc::EPROTO].contains(&errno),
+        opcode::RECV | opcode::RECVMSG | opcode::SEND | opcode::SENDMSG => errno == libc::EINTR,
+        opcode::POLL_ADD | opcode::FSYNC | opcode::OPENAT | opcode::STATX => errno == libc::EINTR,
+        _ => false,
     }
 }
 
@@ -282,7 +296,8 @@ async fn timed_out(row: &Row, subject: &mut dyn Subject, errno: i32) {
     let interrupted = errno == libc::EINTR && row.opcode != opcode::CLOSE;
     let outcome = row.outcome(if interrupted { libc::ECANCELED } else { errno });
     // What is tried after the limit does not begin.
-    let more = row.followed && outcome.is_ok();
+    let again = is_asked_again(row.opcode, errno) || row.followed;
+    let more = again && outcome.is_ok();
     row.check(result, if more { Err(libc::ECANCELED) } else { outcome });
 }
 

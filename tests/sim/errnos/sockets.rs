@@ -18,6 +18,12 @@ const ACCEPTS_ON: &[i32] = &[
     libc::ENFILE,
     libc::ENOBUFS,
     libc::ENOMEM,
+    libc::EHOSTDOWN,
+    libc::EHOSTUNREACH,
+    libc::ENETDOWN,
+    libc::ENETUNREACH,
+    libc::ENONET,
+    libc::ENOPROTOOPT,
 ];
 pub(super) fn rows() -> Vec<Row> {
     let accepting =
