@@ -7,7 +7,7 @@
 #[allow(dead_code)]
 mod random;
 #[path = "../tests/support/scale.rs"]
-mod scale;
+pub(crate) mod scale;
 
 use random::Rng;
 use std::fs;

@@ -7,7 +7,7 @@ mod queues;
 mod refusal;
 #[cfg(test)]
 #[path = "../../fuzz/replay.rs"]
-mod replay;
+pub(crate) mod replay;
 mod results;
 mod timers;
 

@@ -256,7 +256,8 @@ fn a_handle_aborts_its_own_task_from_any_core_and_from_none() {
         });
         assert_eq!(ended.unwrap(), [true, true]);
         let runtime = case.builder.build().unwrap();
-        let mut left = runtime.block_on(async { ringbolt::spawn(std::future::pending::<()>()) });
+        let spawned = async { [ringbolt::spawn(std::future::pending::<()>())] };
+        let [mut left] = runtime.block_on(spawned);
         left.abort();
         runtime.block_on(until("the task has gone", || ringbolt::metrics().tasks == 0));
     }

@@ -77,7 +77,7 @@ pub(crate) fn lend_taken(pool: &Pool, bid: u16, bytes: &[u8]) -> Chunk {
 
 impl Model {
     pub(crate) fn new(buffers: usize, buffers_max: usize) -> Model {
-        let config = PoolConfig { buffer_len: LEN, buffers, buffers_max };
+        let config = PoolConfig { buffer_len: LEN, buffers, buffers_max, zeroize: false };
         let pool = Pool::new(config).expect("the sizes are within their limits");
         let wakes = Arc::new(Wakes::default());
         pool.set_waker(Some(Waker::from(wakes.clone())));

@@ -78,6 +78,7 @@ static FIRM_TOKEN: Vtable = vtable(&FIRM);
 const fn vtable(meta: &'static OpMeta) -> Vtable {
     Vtable {
         meta,
+        ended: None,
         abandon: |place, cqe| {
             // SAFETY: the slot calls this once, with the token that `insert` stored.
             let token = unsafe { place.cast::<Token>().read() };

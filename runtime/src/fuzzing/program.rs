@@ -22,7 +22,7 @@ const SENT_MAX: usize = 200_000;
 pub fn program(data: &[u8]) {
     thread_local! {
         static RUNTIME: Runtime = {
-            let pool = PoolConfig { buffer_len: 512, buffers: 1, buffers_max: 4 };
+            let pool = PoolConfig { buffer_len: 512, buffers: 1, buffers_max: 4, zeroize: false };
             let builder = Builder::new().driver(DriverKind::Readiness).pool(pool);
             builder.build().expect("a runtime")
         };

@@ -6,8 +6,8 @@
 use crate::Builder;
 use crate::builder::DriverKind;
 use crate::core::Core;
-use crate::error;
 use crate::fd::Fd;
+use crate::op::verdict::{self, Family, Verdict};
 use crate::op::{AcceptMulti, Cqe, Lane, RecvMulti, flag};
 use crate::sqe::Key;
 use crate::sys::{self, errno};
@@ -28,7 +28,7 @@ const BUFFER_LEN: usize = 64 * 1024;
 /// Completions for the receives of one connection and the accepts of one listener.
 pub fn queues(data: &[u8]) {
     let mut input = Unstructured::new(data);
-    let pool = PoolConfig { buffer_len: BUFFER_LEN, buffers: 2, buffers_max: 8 };
+    let pool = PoolConfig { buffer_len: BUFFER_LEN, buffers: 2, buffers_max: 8, zeroize: false };
     let builder = Builder::new().driver(DriverKind::Readiness).pool(pool);
     let runtime = builder.build().expect("a runtime");
     // In one poll, so that no turn hands anything to the driver.
@@ -158,7 +158,9 @@ impl Connection {
         }
         let own = ended == Some(-errno::CANCELED) && paused;
         match ended {
-            Some(res) if res < 0 && res != -errno::NOBUFS && !own => {
+            Some(res)
+                if res < 0 && !own && made_of(Family::ReceiveMany, res) == Verdict::Surface =>
+            {
                 let Poll::Ready(Err(error)) = polled else { panic!("{polled:?} for {res}") };
                 assert_eq!(error.raw_os_error(), Some(-res));
                 assert!(self.recv.armed_key().is_none());
@@ -329,6 +331,10 @@ struct Listener {
     orphans: Vec<Key>,
 }
 
+fn made_of(family: Family, res: i32) -> Verdict {
+    verdict::of(family, res.saturating_neg())
+}
+
 impl Listener {
     fn new(core: &Rc<Core>) -> Listener {
         Listener {
@@ -361,8 +367,12 @@ impl Listener {
         let ended = self.ended.take();
         let own = ended == Some(-errno::CANCELED) && full;
         match ended {
-            Some(res) if error::out_of_descriptors(res) => self.pauses = true,
-            Some(res) if res < 0 && !own && !error::lost_in_accept(res) => {
+            Some(res) if res < 0 && made_of(Family::AcceptMany, res) == Verdict::Pause => {
+                self.pauses = true;
+            }
+            Some(res)
+                if res < 0 && !own && made_of(Family::AcceptMany, res) == Verdict::Surface =>
+            {
                 let Poll::Ready(Err(error)) = polled else { panic!("{polled:?} for {res}") };
                 assert_eq!(error.raw_os_error(), Some(-res));
                 return;

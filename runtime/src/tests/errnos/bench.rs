@@ -24,7 +24,7 @@ pub(super) const LIMIT: Duration = Duration::from_secs(20);
 /// The runtime that cells run on. The completion queue holds eight results, so that a multishot
 /// request ends now and then.
 pub(super) fn builder() -> Builder {
-    let pool = PoolConfig { buffer_len: 4096, buffers: 8, buffers_max: 16 };
+    let pool = PoolConfig { buffer_len: 4096, buffers: 8, buffers_max: 16, zeroize: false };
     Builder::new().driver(DriverKind::Uring).ring_entries(1).pool(pool).drain_timeout(LIMIT)
 }
 

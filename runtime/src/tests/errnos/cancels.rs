@@ -1,10 +1,10 @@
-//! A cancel that is refused, for whatever reason, is repeated until its operation has ended; and one
-//! that comes too late leaves nothing behind.
+//! A cancel that is refused, for whatever reason, is repeated until its operation has ended; and
+//! one that comes too late leaves nothing behind.
 
 use super::bench::*;
 use super::numbers::{name, numbers};
-use super::scale::figure;
 use crate::driver::uring::inject;
+use crate::fuzzing::replay::scale::figure;
 use crate::op::{AcceptMulti, Recv, Submit};
 use crate::sqe::opcode;
 use crate::{Fd, metrics, timeout, yield_now};

@@ -3,9 +3,9 @@
 
 use super::bench::*;
 use super::expect::{Position, Seen};
-use super::scale::figure;
 use super::{subjects_file::*, subjects_name::*, subjects_net::*};
 use crate::driver::uring::inject;
+use crate::fuzzing::replay::scale::figure;
 use crate::op::{Accept, Open, OpenWish, Submit};
 use crate::sqe::opcode;
 use crate::{Fd, Runtime, metrics, spawn};

@@ -3,9 +3,9 @@
 use super::bench::*;
 use super::files::File;
 use super::halves::{read_half, write_half};
-use super::scale::figure;
 use crate::buffers::PoolConfig;
 use crate::driver::uring::inject::{self, Call, Calls};
+use crate::fuzzing::replay::scale::figure;
 use crate::op::{Recv, Submit};
 use crate::{Builder, metrics, sleep, spawn, timeout};
 use std::os::fd::{FromRawFd, OwnedFd};
@@ -37,7 +37,7 @@ const PASSING: [Call; 12] = [
 const FATAL: [i32; 3] = [libc::EBADR, libc::EFAULT, libc::EINVAL];
 
 fn small(entries: u32) -> Builder {
-    let pool = PoolConfig { buffer_len: 1024, buffers: 4, buffers_max: 8 };
+    let pool = PoolConfig { buffer_len: 1024, buffers: 4, buffers_max: 8, zeroize: false };
     builder().ring_entries(entries).pool(pool)
 }
 

@@ -3,9 +3,9 @@
 use super::bench::*;
 use super::expect::{Position, Seen, expected};
 use super::numbers::{name, numbers};
-use super::scale::{figure, scaled};
 use super::{subjects_file::*, subjects_name::*, subjects_net::*};
 use crate::driver::uring::inject;
+use crate::fuzzing::replay::scale::{figure, scaled};
 use crate::{Runtime, spawn, timeout, yield_now};
 use std::pin::pin;
 use std::sync::atomic::{AtomicUsize, Ordering};

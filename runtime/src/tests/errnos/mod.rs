@@ -15,8 +15,6 @@ mod files;
 mod halves;
 mod matrix;
 mod numbers;
-#[path = "../../../../tests/support/scale.rs"]
-mod scale;
 mod subjects_file;
 mod subjects_name;
 mod subjects_net;
