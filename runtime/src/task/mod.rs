@@ -155,3 +155,6 @@ pub async fn yield_now() {
 
 #[cfg(all(test, ringbolt_loom))]
 mod models;
+
+#[cfg(all(test, not(ringbolt_loom)))]
+mod tests;
