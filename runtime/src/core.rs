@@ -20,6 +20,7 @@ use std::collections::VecDeque;
 use std::io;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::task::Waker;
 use std::time::Instant;
 
@@ -35,6 +36,7 @@ loom::thread_local! {
 
 /// One thread's runtime.
 pub(crate) struct Core {
+    number: u32,
     pub(crate) slots: Slots,
     origin: Origin,
     driver: RefCell<Driver>,
@@ -88,8 +90,10 @@ impl Core {
         let start = world.as_ref().map_or_else(Instant::now, |world| world.now());
         #[cfg(not(feature = "sim"))]
         let start = Instant::now();
+        static CORES: AtomicU32 = AtomicU32::new(0);
         let mailbox = Arc::new(Mailbox::new(driver.bell()));
         Rc::new(Core {
+            number: CORES.fetch_add(1, Ordering::Relaxed),
             slots: Slots::new(),
             origin: Origin::here(),
             driver: RefCell::new(driver),
@@ -248,9 +252,9 @@ impl Core {
         &self.mailbox
     }
 
-    /// Tells this core from others as long as anybody holds its mailbox.
-    pub(crate) fn address(&self) -> usize {
-        Arc::as_ptr(&self.mailbox).addr()
+    /// Tells this core from all others of the process.
+    pub(crate) fn number(&self) -> u32 {
+        self.number
     }
 
     pub(crate) fn counters(&self) -> &Counters {

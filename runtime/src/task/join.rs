@@ -88,7 +88,7 @@ impl<T> JoinHandle<T> {
     pub fn abort(&mut self) {
         match &mut self.inner {
             Inner::Task(Some(task), meta) if !task.is_finished() => match Core::try_current() {
-                Some(core) if core.address() == meta.home => core.abort_task(meta.index),
+                Some(core) if core.number() == meta.core => core.abort_task(meta.index as usize),
                 // Elsewhere that place may be another task's. Dropping this half of the task
                 // cancels it, and sends it home, where its future is dropped.
                 _ => self.inner = Inner::Aborted,

@@ -24,9 +24,9 @@ pub(crate) type Runnable = async_task::Runnable<Meta>;
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Meta {
     /// The task's place in its core's list, as long as it has not ended.
-    index: usize,
-    /// The address of its core's mailbox, which the task keeps alive: no other core has it.
-    home: usize,
+    index: u32,
+    /// The number of its core, since others have tasks at the same place of their lists.
+    core: u32,
 }
 
 /// Spawns `future` on the current core. It runs to its end even if the handle is dropped.
@@ -65,7 +65,8 @@ where
     let tracked = Tracked { future: ManuallyDrop::new(future), place };
     let mailbox = core.mailbox().clone();
     let schedule = move |runnable: Runnable| Core::schedule(&mailbox, runnable);
-    let meta = Meta { index, home: core.address() };
+    let short = u32::try_from(index).expect("memory for four billion tasks is not to be had");
+    let meta = Meta { index: short, core: core.number() };
     let builder = async_task::Builder::new().metadata(meta);
     // SAFETY: the future is not `Send`, and the runnable is only run and dropped on this thread:
     // `schedule` moves it to the mailbox of this core, which forgets it once the core has gone.
@@ -83,7 +84,7 @@ where
 
 /// Runs a task once, or drops it if it was aborted.
 pub(crate) fn run(core: &Core, runnable: Runnable) {
-    if core.is_aborted(runnable.metadata().index) {
+    if core.is_aborted(runnable.metadata().index as usize) {
         drop(runnable);
     } else {
         runnable.run();
