@@ -5,6 +5,7 @@
 //! tried and what has to come out, without regard to the driver; the rest makes it happen on
 //! io_uring.
 
+mod again;
 mod bench;
 mod cancels;
 mod counts;
