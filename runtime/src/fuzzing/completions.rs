@@ -105,6 +105,7 @@ enum Wish {
     No,
     Listed,
     Sent,
+    Refused,
 }
 
 /// An operation in flight, or one whose result nobody has taken.
@@ -240,6 +241,7 @@ impl Model {
         if entry.done.is_some() {
             return self.complete_strange(cqe);
         }
+        let asked = matches!(entry.wish, Wish::Sent | Wish::Refused);
         if entry.owner == Owner::Multi {
             self.items.push((entry.id, res));
             if entry.comes_back {
@@ -250,12 +252,12 @@ impl Model {
         if cqe.flags & flag::MORE != 0 {
             return;
         }
+        let res = if res == -errno::INTR && asked { -errno::CANCELED } else { res };
         let entry = &mut self.entries[at];
         if matches!(entry.owner, Owner::Orphan | Owner::Multi) {
             return self.end(at, res);
         }
-        let interrupted = res == -errno::INTR && entry.wish == Wish::Sent;
-        entry.done = Some(if interrupted { -errno::CANCELED } else { res });
+        entry.done = Some(res);
         let key = entry.key;
         if let Some(waker) = entry.waker.take() {
             assert_eq!(waker.0.load(Ordering::Relaxed), 1, "wakes of {key:?}");
@@ -343,7 +345,8 @@ impl Model {
 
     fn note_cancel(&mut self, at: usize) {
         let entry = &mut self.entries[at];
-        if entry.done.is_none() && entry.wish == Wish::No && entry.cancellable {
+        let unlisted = matches!(entry.wish, Wish::No | Wish::Refused);
+        if entry.done.is_none() && unlisted && entry.cancellable {
             entry.wish = Wish::Listed;
             self.listed.push(entry.key);
         }
@@ -375,7 +378,7 @@ impl Model {
         let repeat = entry.done.is_none() && entry.wish == Wish::Sent;
         assert_eq!(self.ledger.slots.cancel_refused(entry.key), repeat);
         if repeat {
-            entry.wish = Wish::No;
+            entry.wish = Wish::Refused;
         }
     }
 
