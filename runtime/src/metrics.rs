@@ -75,7 +75,7 @@ pub struct Metrics {
     pub timers: u64,
     /// Tasks woken by other threads.
     pub remote_wakes: u64,
-    /// Times a listener paused since there was no free descriptor.
+    /// Times a listener paused, since there was no free descriptor or the network was down.
     pub accept_pauses: u64,
     /// Pool buffers lent to the program now.
     pub buffers_leased: u64,
