@@ -1,5 +1,6 @@
 //! A numbered stream of bytes under random time limits: each byte arrives once and in order.
 
+use crate::scale::{figure, scaled};
 use crate::{Random, alone, on_every_driver, setting};
 use ringbolt::net::{TcpListener, TcpStream};
 use ringbolt::{BufResult, Builder, PoolConfig};
@@ -36,14 +37,14 @@ fn expected(pattern: &[u8], position: u64, len: usize) -> &[u8] {
     &pattern[(position % PERIOD) as usize..][..len]
 }
 
-/// Sends `total` bytes of the stream in pieces of random size, from a plain thread. Before every
-/// fourth piece or so it waits until a limit was reached on the other side.
+/// Sends `total` bytes of the stream in pieces of random size, from a plain thread. Every fourth
+/// piece or so is sent just when a limit passes on the other side.
 fn sender(
     address: std::net::SocketAddr,
     pattern: Arc<[u8]>,
     total: u64,
     seed: u64,
-    limit_reached: mpsc::Receiver<()>,
+    limits: mpsc::Receiver<Instant>,
 ) -> std::thread::JoinHandle<()> {
     std::thread::spawn(move || {
         let mut stream = std::net::TcpStream::connect(address).expect("the listener accepts");
@@ -51,8 +52,9 @@ fn sender(
         let mut position = 0;
         while position < total {
             if random.below(4) == 0 {
-                while limit_reached.try_recv().is_ok() {}
-                limit_reached.recv().expect("the receiver waits for more");
+                while limits.try_recv().is_ok() {}
+                let limit = limits.recv().expect("the receiver waits for more");
+                hit(limit, &mut random);
             }
             let len = (1 + random.below(PIECE_MAX)).min(total - position);
             let piece = expected(&pattern, position, len as usize);
@@ -60,6 +62,17 @@ fn sender(
             position += len;
         }
     })
+}
+
+/// Waits until a moment that is close to `limit`, or some time after it.
+fn hit(limit: Instant, random: &mut Random) {
+    let after = match random.below(4) {
+        0 => Duration::from_micros(random.below(200)),
+        _ => Duration::from_nanos(random.below(20_000)),
+    };
+    while Instant::now() < limit + after {
+        std::thread::yield_now();
+    }
 }
 
 /// How a receive ends whose time is over.
@@ -96,14 +109,9 @@ async fn receive(
     pattern: &[u8],
     ask: Ask,
     random: &mut Random,
-    limit_reached: mpsc::Sender<()>,
+    limits: mpsc::Sender<Instant>,
 ) -> (u64, u64) {
     let (mut position, mut expired) = (0u64, 0u64);
-    let mut expire = || {
-        expired += 1;
-        // The sender may have sent its last piece.
-        let _ = limit_reached.send(());
-    };
     let mut check = |bytes: &[u8]| {
         let right = bytes == expected(pattern, position, bytes.len());
         assert!(right, "bytes are wrong, lost or twice there after {position}");
@@ -111,11 +119,14 @@ async fn receive(
     };
     loop {
         let limit = Duration::from_nanos(1000 + random.below(999_000));
+        // The sender may have sent its last piece.
+        let _ = limits.send(Instant::now() + limit);
         let end = match random.below(16) {
             0 => End::Forget,
             n if n % 2 == 0 => End::Drop,
             _ => End::Limit,
         };
+        let mut left = false;
         let lent = match ask {
             Ask::Lent => true,
             Ask::Owned => false,
@@ -125,9 +136,9 @@ async fn receive(
             match within(limit, end, stream.recv()).await {
                 Some(Ok(Some(chunk))) => check(&chunk),
                 Some(Ok(None)) => break,
-                Some(Err(error)) if ringbolt::is_cancelled(&error) => expire(),
+                Some(Err(error)) if ringbolt::is_cancelled(&error) => expired += 1,
                 Some(Err(error)) => panic!("{error}"),
-                None => expire(),
+                None => left = true,
             }
         } else {
             let buf = Vec::with_capacity(1 + random.below(64 * 1024) as usize);
@@ -137,13 +148,34 @@ async fn receive(
                     assert_eq!(n, buf.len());
                     check(&buf);
                 }
-                Some(BufResult(Err(error), _)) if ringbolt::is_cancelled(&error) => expire(),
+                Some(BufResult(Err(error), _)) if ringbolt::is_cancelled(&error) => expired += 1,
                 Some(BufResult(Err(error), _)) => panic!("{error}"),
-                None => expire(),
+                None => left = true,
             }
+        }
+        expired += u64::from(left);
+        if left && random.below(4) == 0 {
+            // What was left may go on meanwhile, and may have received when the next one comes.
+            ringbolt::sleep(Duration::from_micros(random.below(300))).await;
         }
     }
     (position, expired)
+}
+
+/// Streams that are received at a time, whose limits pass independently of one another.
+const STREAMS: u64 = 4;
+
+/// One stream: how many bytes came and how many limits were reached.
+async fn stream(ask: Ask, total: u64, pattern: Arc<[u8]>, seed: u64) -> (u64, u64) {
+    let mut random = Random(seed | 1);
+    let mut listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let (announce, limits) = mpsc::channel();
+    let address = listener.local_addr().unwrap();
+    let sending = sender(address, pattern.clone(), total, random.next(), limits);
+    let (stream, _) = listener.accept().await.unwrap();
+    let counts = receive(stream, &pattern, ask, &mut random, announce).await;
+    sending.join().expect("the sender does not fail");
+    counts
 }
 
 fn run(ask: Ask, mib: u64) {
@@ -156,41 +188,42 @@ fn run(ask: Ask, mib: u64) {
     on_every_driver(&Builder::new().pool(pool), |runtime| {
         let start = Instant::now();
         let (received, expired) = runtime.block_on(async {
-            let mut listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-            let (reached, limit_reached) = mpsc::channel();
-            let sending = sender(
-                listener.local_addr().unwrap(),
-                pattern.clone(),
-                total,
-                random.next(),
-                limit_reached,
-            );
-            let (stream, _) = listener.accept().await.unwrap();
-            let counts = receive(stream, &pattern, ask, &mut random, reached).await;
-            sending.join().expect("the sender does not fail");
-            counts
+            let one = |_| {
+                let (pattern, seed) = (pattern.clone(), random.next());
+                ringbolt::spawn(stream(ask, total / STREAMS, pattern, seed))
+            };
+            let streams: Vec<_> = (0..STREAMS).map(one).collect();
+            let (mut received, mut expired) = (0, 0);
+            for stream in streams {
+                let counts = stream.await.expect("no byte is wrong");
+                (received, expired) = (received + counts.0, expired + counts.1);
+            }
+            (received, expired)
         });
         assert_eq!(received, total);
         assert!(expired > mib, "{expired} limits were reached, which is too few to test anything");
-        eprintln!(
-            "ledger {ask:?} on {}: {mib} MiB, {expired} limits reached, 0 bytes lost, {:.1?}",
-            runtime.facts().driver,
-            start.elapsed()
+        let name = format!("{ask:?} receives on {}", runtime.facts().driver).to_lowercase();
+        figure(
+            &format!("bytes under time limits, none lost or doubled, {name}"),
+            received,
+            "bytes",
         );
+        figure(&format!("time limits reached, {name}"), expired, "limits");
+        eprintln!("ledger {name}: {mib} MiB in {:.1?}", start.elapsed());
     });
 }
 
 #[test]
 fn lent_receives_lose_nothing_under_time_limits() {
-    run(Ask::Lent, setting("RINGBOLT_STRESS_MIB", 1024));
+    run(Ask::Lent, setting("RINGBOLT_STRESS_MIB", scaled(64, 2048, 204_800)));
 }
 
 #[test]
 fn owned_receives_lose_nothing_under_time_limits() {
-    run(Ask::Owned, setting("RINGBOLT_STRESS_MIB", 1024));
+    run(Ask::Owned, setting("RINGBOLT_STRESS_MIB", scaled(64, 2048, 204_800)));
 }
 
 #[test]
 fn mixed_receives_lose_nothing_under_time_limits() {
-    run(Ask::Both, setting("RINGBOLT_STRESS_MIB", 256).min(256));
+    run(Ask::Both, setting("RINGBOLT_STRESS_MIB", scaled(32, 1024, 102_400)));
 }

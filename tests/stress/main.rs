@@ -1,13 +1,15 @@
 //! Nothing is lost: bytes under time limits, descriptors and leases under cancels, and connections
 //! when the pool has four buffers.
 //!
-//! `RINGBOLT_STRESS_MIB` and `RINGBOLT_STRESS_CYCLES` make the runs longer or shorter; the figures
-//! that were reached are printed.
+//! `RINGBOLT_SCALE` says how much is done, `RINGBOLT_STRESS_MIB` and `RINGBOLT_STRESS_CYCLES` say
+//! so for one test; the figures that were reached are printed.
 
 mod cycles;
 mod ledger;
 mod pool_growth;
 mod pool_of_four;
+#[path = "../support/scale.rs"]
+mod scale;
 
 use ringbolt::{Builder, DriverKind, Runtime};
 use std::sync::{Mutex, MutexGuard, PoisonError};
