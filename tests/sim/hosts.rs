@@ -116,6 +116,35 @@ fn another_host_is_crashed_and_restarted_at_once() {
 }
 
 #[test]
+fn a_start_knows_nothing_of_what_was_asked_before_it() {
+    let mut faults = Faults::usual();
+    // Cancels are on their way for long.
+    faults.delay = Duration::ZERO..MS * 3;
+    World::new(0).faults(faults).explore(SEEDS, || async {
+        let host = sim::host("other");
+        for _ in 0..5 {
+            host.spawn(|| async {
+                loop {
+                    let _ = timeout(Duration::ZERO, fs::metadata("/tmp")).await;
+                }
+            });
+            sleep(Duration::from_micros(sim::below(1500))).await;
+            host.crash();
+            host.restart();
+            let asked = host.spawn(|| async {
+                for _ in 0..5 {
+                    fs::metadata("/tmp").await?;
+                }
+                io::Result::Ok(())
+            });
+            asked.await.unwrap().expect("nobody has cancelled this");
+            host.crash();
+            host.restart();
+        }
+    });
+}
+
+#[test]
 fn a_host_that_crashes_itself_goes_no_further_than_its_turn() {
     World::new(0).explore(SEEDS, || async {
         let host = sim::host("other");

@@ -450,6 +450,10 @@ impl Kernel {
 
     /// Ends what is in flight on a host that has been switched off.
     pub(super) fn end_requests(&mut self, host: usize) {
+        // What is on its way must not meet the requests of a later start, whose keys are the same.
+        self.events.retain(
+            |_, event| !matches!(event, Event::Cancel(to, _) | Event::Stray(to, _) if *to == host),
+        );
         let host = &mut self.hosts[host];
         for request in std::mem::take(&mut host.requests).into_values() {
             for arrival in &request.results {
