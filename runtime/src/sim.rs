@@ -46,6 +46,7 @@ pub use host::{Host, host, hosts, this_host};
 use hosts::Hosts;
 pub use hosts::resolve;
 pub(crate) use hosts::{say_panic, unobserved};
+use ringbolt_buffers::PoolConfig;
 use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::time::Duration;
@@ -89,7 +90,9 @@ impl World {
     /// A world with the faults of a bad day, see [`Faults::usual`].
     pub fn new(seed: u64) -> World {
         let limit = Duration::from_secs(24 * 60 * 60);
-        let (faults, builder) = (Faults::usual(), Builder::new());
+        let sizes = PoolConfig::default();
+        let pool = PoolConfig { buffer_len: 4096, buffers: 16, buffers_max: 256, ..sizes };
+        let (faults, builder) = (Faults::usual(), Builder::new().pool(pool));
         World { seed, faults, builder, limit, fail_on_panic: true }
     }
 
@@ -99,7 +102,8 @@ impl World {
         self
     }
 
-    /// The settings of every host's runtime; the driver in it is not looked at.
+    /// The settings of every host's runtime; the driver in it is not looked at. The default has
+    /// a pool of 16 to 256 buffers of 4 KiB, so that a world begins quickly.
     pub fn builder(mut self, builder: Builder) -> World {
         self.builder = builder;
         self

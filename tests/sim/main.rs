@@ -1,6 +1,7 @@
 //! Simulated worlds: what the simulator promises to programs, and the runtime on a hostile kernel.
 
 mod errnos;
+mod example;
 mod fences;
 mod files;
 mod hosts;
