@@ -4,6 +4,14 @@ use super::faults::Faults;
 use super::kernel::{Desc, Forced, Kernel};
 
 impl Kernel {
+    /// The host is switched on, or its program starts again.
+    pub(super) fn switch_on(&mut self, host: usize) {
+        self.hosts[host].up = true;
+        self.hosts[host].powered = true;
+        let missed = std::mem::take(&mut self.hosts[host].missed);
+        self.arrive_late(missed);
+    }
+
     /// The program of the host ends: its descriptors are closed, and its requests end at once.
     pub(crate) fn end_program(&mut self, host: usize) {
         self.hosts[host].up = false;

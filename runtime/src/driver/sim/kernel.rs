@@ -88,7 +88,11 @@ pub(super) struct Host {
     /// Results that have arrived.
     pub(super) arrived: Vec<Cqe>,
     pub(super) next_port: u16,
+    /// Whether its program runs.
     pub(super) up: bool,
+    pub(super) powered: bool,
+    /// Packets that came while it had no power.
+    pub(super) missed: Vec<Held>,
     pub(super) forced: Vec<Forced>,
     /// The first socket that can be one of this host since it was last switched on.
     pub(super) first_sock: SockId,
@@ -142,6 +146,8 @@ impl Kernel {
             arrived: Vec::new(),
             next_port: 32768 + self.rng.u16(..1000),
             up: false,
+            powered: false,
+            missed: Vec::new(),
             forced: Vec::new(),
             first_sock: 0,
             next_request: 0,
@@ -441,7 +447,10 @@ impl Kernel {
 
     /// The host is switched off: its requests end at once, and nobody hears from it any more.
     pub(crate) fn switch_off(&mut self, host: usize) {
-        self.hosts[host].up = false;
+        if !std::mem::replace(&mut self.hosts[host].up, false) {
+            return self.end_requests(host);
+        }
+        self.hosts[host].powered = false;
         self.hosts[host].first_sock = self.next_sock;
         self.hosts[host].table.clear();
         self.socks.retain(|_, sock| sock.host() != host);

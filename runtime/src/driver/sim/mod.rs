@@ -110,7 +110,7 @@ impl Sim {
     /// Switches host `host` of `world` on.
     pub(crate) fn start(world: &Rc<World>, host: usize, pool: &Pool) -> (Driver, Facts) {
         let mut kernel = world.kernel();
-        kernel.hosts[host].up = true;
+        kernel.switch_on(host);
         kernel.hosts[host].buffers = (pool.ptr(0).as_ptr(), pool.buffer_len());
         kernel.hosts[host].pool = Some(pool.clone());
         kernel.hosts[host].lent.clear();

@@ -154,8 +154,9 @@ impl Kernel {
     /// Sends a packet of an established stream.
     pub(super) fn transmit(&mut self, from: SockId, packet: Packet) {
         let Some(stream) = self.stream(from) else { return };
-        let (host, to) = (stream.host, stream.peer);
-        let target = self.socks.get(&to).map_or(host, Sock::host);
+        let (host, to, remote) = (stream.host, stream.peer, stream.remote.ip());
+        let there = self.socks.get(&to).map(Sock::host).or_else(|| self.host_at(remote, host));
+        let target = there.unwrap_or(host);
         let at = self.now + self.travel(host, target);
         let Some(stream) = self.stream(from) else { return };
         stream.last = stream.last.max(at);
@@ -180,6 +181,10 @@ impl Kernel {
         let (a, b) = route;
         if let Some(waiting) = self.cuts.get_mut(&(a.min(b), a.max(b))) {
             return waiting.push(Held { to, from, route, packet });
+        }
+        if !self.hosts[b].powered {
+            // Nobody answers; TCP sends it again until somebody does.
+            return self.hosts[b].missed.push(Held { to, from, route, packet });
         }
         let Some(stream) = self.stream(to) else {
             return self.answer_for_nobody(to, from, route, &packet);
@@ -237,13 +242,10 @@ impl Kernel {
     fn arrive_syn(&mut self, from: SockId, to: SocketAddr, tries: u32) {
         let Some(client) = self.stream(from) else { return };
         let (client_host, client_local) = (client.host, client.local);
-        let target = match to.ip() {
-            ip if ip.is_loopback() || ip.is_unspecified() => Some(client_host),
-            ip => self.hosts.iter().position(|host| host.address == ip),
-        };
+        let target = self.host_at(to.ip(), client_host);
         let answer = match target {
             None => Some(Err(errno::HOSTUNREACH)),
-            Some(host) if !self.hosts[host].up || self.is_cut(host, client_host) => None,
+            Some(host) if !self.hosts[host].powered || self.is_cut(host, client_host) => None,
             Some(host) => match self.pick_listener(host, to) {
                 None => Some(Err(errno::CONNREFUSED)),
                 Some(listener) => {
@@ -368,14 +370,26 @@ impl Kernel {
         self.socks.remove(&id);
     }
 
-    /// Delivers what waited for the healing of a cut: at once, since what was sent later and is on
-    /// its way already must not overtake it.
+    /// Delivers what waited for the healing of a cut.
     pub(crate) fn heal(&mut self, a: usize, b: usize) {
-        for Held { to, from, route, packet } in
-            self.cuts.remove(&(a.min(b), a.max(b))).unwrap_or_default()
-        {
+        let held = self.cuts.remove(&(a.min(b), a.max(b))).unwrap_or_default();
+        self.arrive_late(held);
+    }
+
+    /// Delivers what was held back: at once, since what was sent later and is on its way already
+    /// must not overtake it.
+    pub(super) fn arrive_late(&mut self, held: Vec<Held>) {
+        for Held { to, from, route, packet } in held {
             self.arrive(to, from, route, packet);
         }
+    }
+
+    /// The host that `ip` leads to from the host `from`.
+    fn host_at(&self, ip: IpAddr, from: usize) -> Option<usize> {
+        if ip.is_loopback() || ip.is_unspecified() {
+            return Some(from);
+        }
+        self.hosts.iter().position(|host| host.address == ip)
     }
 
     /// Whether `ip` is an address of `host`.
