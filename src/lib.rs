@@ -62,6 +62,11 @@ pub mod op {
 #[doc = include_str!("../README.md")]
 mod readme {}
 
+// The programs in the guide to the simulator run.
+#[cfg(all(doctest, feature = "sim", feature = "net", feature = "fs"))]
+#[doc = include_str!("../docs/simulation.md")]
+mod simulation {}
+
 #[cfg(feature = "fs")]
 pub use ringbolt_fs as fs;
 #[cfg(feature = "net")]
