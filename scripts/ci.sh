@@ -9,32 +9,45 @@
 #   fmt              formatting
 #   clippy           lints, warnings denied
 #   docs             documentation builds without warnings
-#   tidy             the rules of CONTRIBUTING.md, machine-checked (tests/tidy.rs)
+#   tidy             the rules of CONTRIBUTING.md, machine-checked (tests/tidy)
 #   test             every test and documentation example
 #   test-readiness   unit tests and documentation examples on the readiness driver
 #   test-denied      the conformance suite with io_uring denied by the system
+#   test-hardened    the conformance suite on rings that are restricted to what is used
+#   models           what threads share, in every order (loom)
+#   simulate         millions of random programs on the simulated kernel
+#   storm            millions of operations on the real kernel, left at every point; byte ledgers
+#   gates            races with the kernel held in mid-copy
+#   abuse            ten thousand connections, hostile peers, runtimes that come and go
+#   address          the simulated kernel and the unit tests under AddressSanitizer
+#   fuzz             every fuzz target for a minute
+#   mutants          a sample of changes that some test must notice
 #   examples         examples build in release mode
 #   benches          benchmarks build
 #   versus           the comparison with other runtimes builds (a workspace of its own)
 #   cross            type check for Windows, macOS and FreeBSD
 #   windows          the conformance suite as a Windows program under Wine
 # on request only:
-#   sanitizers       tests under AddressSanitizer (nightly toolchain)
+#   sanitizers       all tests under AddressSanitizer (nightly toolchain)
 #   old-kernel       the conformance suite on an older kernel in an emulated machine
 #
-# Each step is announced and timed; a summary ends the run. The last line counts tests, and one for
+# Each step is announced and timed; a summary ends the run, with the figures that the steps reached. The last line counts tests, and one for
 # each step that runs none: "N passed, N failed". The exit code is 0 when nothing failed. A step that
 # cannot run here says what is missing and counts as skipped.
 #
 # environment:
+#   RINGBOLT_SCALE              quick, ci or release: how much the long steps do (default: ci)
+#   RINGBOLT_SCHEDULES          random programs under AddressSanitizer (default: 20000)
+#   RINGBOLT_MUTANTS            size of the sample of mutants (default: 20)
+#   RINGBOLT_FUZZ_S             seconds for each fuzz target (default: 60)
 #   RINGBOLT_CI_STEP_LIMIT_S    seconds allowed to one step (default: none)
 #   RINGBOLT_CI_TOTAL_LIMIT_S   seconds allowed to the run; later steps then fail (default: none)
 #   RINGBOLT_CROSS_DIR          as in scripts/cross-setup.sh
 set -euo pipefail
 . "$(dirname "$0")/lib.sh"
 
-everything=(tools fmt clippy docs tidy test test-readiness test-denied examples benches versus cross
-    windows)
+everything=(tools fmt clippy docs tidy test test-readiness test-denied test-hardened simulate gates
+    storm abuse models address mutants fuzz examples benches versus cross windows)
 on_request=(sanitizers old-kernel)
 skip_code=77
 
@@ -62,26 +75,65 @@ step_tools() {
 
 step_fmt() { cargo fmt --all --check; }
 
-step_clippy() { cargo clippy --workspace --all-targets -- -D warnings; }
+step_clippy() {
+    cargo clippy --workspace --all-targets -- -D warnings
+    cargo clippy --workspace --all-targets --features sim -- -D warnings
+}
 
-step_docs() { RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps; }
+step_docs() { RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --features sim; }
 
 step_tidy() { cargo test --test tidy; }
 
-step_test() { cargo test --workspace; }
+step_test() { cargo test --workspace --features sim; }
 
 # The suite runs on every driver by itself; this is the rest.
 step_test_readiness() {
-    RINGBOLT_DRIVER=readiness cargo test --workspace --lib
-    RINGBOLT_DRIVER=readiness cargo test --workspace --doc
+    RINGBOLT_DRIVER=readiness cargo test --workspace --features sim --lib
+    RINGBOLT_DRIVER=readiness cargo test --workspace --features sim --doc
 }
 
 step_test_denied() {
     has python3 || skip "python3 is not here"
     # Built outside the filter, so that only the tests live without io_uring.
-    cargo test --test suite --no-run
-    scripts/deny-io-uring.py -- cargo test --test suite
+    cargo test --features sim --test suite --no-run
+    scripts/deny-io-uring.py -- cargo test --features sim --test suite
 }
+
+step_test_hardened() { RINGBOLT_HARDEN=1 cargo test --features sim --test suite; }
+
+# long TEST...: the long form of test programs, built once for all of them.
+long() {
+    local tests=() name
+    for name in sim gates storm stress abuse; do tests+=(--test "$name"); done
+    cargo test --release --features sim --no-run "${tests[@]}"
+    tests=()
+    for name in "$@"; do tests+=(--test "$name"); done
+    RINGBOLT_SCALE=${RINGBOLT_SCALE:-ci} cargo test --release --features sim "${tests[@]}"
+}
+
+step_simulate() { long sim; }
+
+step_gates() { long gates; }
+
+step_storm() { long storm stress; }
+
+step_abuse() { long abuse; }
+
+step_models() { scripts/models.sh; }
+
+# Operations that are left to the kernel on purpose are leaks by intent.
+step_address() {
+    cargo +nightly --version >/dev/null 2>&1 || skip "a nightly toolchain is not here"
+    RINGBOLT_SCHEDULES=${RINGBOLT_SCHEDULES:-20000} ASAN_OPTIONS=detect_leaks=0 \
+        scripts/sanitizers.sh address --features sim --test sim -- schedules late fences
+}
+
+step_mutants() {
+    has python3 || skip "python3 is not here"
+    scripts/mutants.py --sample "${RINGBOLT_MUTANTS:-20}"
+}
+
+step_fuzz() { scripts/fuzz.sh "${RINGBOLT_FUZZ_S:-60}"; }
 
 step_examples() { cargo build --release --examples; }
 
@@ -165,6 +217,8 @@ summary() {
         esac
         passed=$((passed + p)) failed=$((failed + f))
     done
+    printf '\n==== figures\n'
+    for name in "$@"; do grep -ahE '^figure: ' "$logs/$name" || true; done
     printf '\n%s passed, %s failed\n' "$passed" "$failed"
     return $bad
 }

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Runs the fuzz targets, one after the other, each on one core.
+# Runs the fuzz targets, as many at a time as there are cores.
 #
 # usage: scripts/fuzz.sh [seconds] [target...]      (default: 60 seconds, every target)
 #        scripts/fuzz.sh --minimise [target...]
@@ -70,13 +70,22 @@ main() {
     trap 'rm -rf "$scratch"' EXIT
     # What targets leave behind when libFuzzer ends them goes with it.
     export TMPDIR=$scratch
+    if [ "$seconds" = 0 ]; then
+        for target in "${targets[@]}"; do minimise "$target" "$found" || failed=1; done
+        exit $failed
+    fi
+    # Built before, since builds that run at a time only wait for one another.
+    cargo +nightly fuzz build
+    local jobs=()
     for target in "${targets[@]}"; do
-        if [ "$seconds" = 0 ]; then
-            minimise "$target" "$found" || failed=1
-        else
-            fuzz "$target" "$seconds" "$found" || failed=1
+        if [ ${#jobs[@]} -ge "$(nproc)" ]; then
+            wait "${jobs[0]}" || failed=1
+            jobs=("${jobs[@]:1}")
         fi
+        fuzz "$target" "$seconds" "$found" &
+        jobs+=($!)
     done
+    for job in "${jobs[@]}"; do wait "$job" || failed=1; done
     exit $failed
 }
 

@@ -3,6 +3,7 @@
 #
 # usage: scripts/sanitizers.sh [address|leak] [package...]
 #        (default: address ringbolt-buffers ringbolt-runtime ringbolt)
+#        scripts/sanitizers.sh address|leak OPTION...     as after `cargo test`
 #
 # Uses the nightly toolchain as it comes, so std itself is not instrumented. Documentation examples
 # are left out. ThreadSanitizer is not offered: without an instrumented std it reports what is not
@@ -16,12 +17,16 @@ case ${1:-} in
     address | leak) sanitizer=$1 && shift ;;
 esac
 [ $# -gt 0 ] || set -- ringbolt-buffers ringbolt-runtime ringbolt
-packages=()
-for package in "$@"; do packages+=(--package "$package"); done
+if [[ $1 == -* ]]; then
+    what=("$@")
+else
+    what=(--lib --tests)
+    for package in "$@"; do what+=(--package "$package"); done
+fi
 
 cd "$repo"
 cargo +nightly --version >/dev/null 2>&1 || die "a nightly toolchain is needed"
 host=$(rustc +nightly -vV | sed -n 's/^host: //p')
 export CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-$repo/target}/sanitizer-$sanitizer
 export RUSTFLAGS="-Zsanitizer=$sanitizer ${RUSTFLAGS:-}"
-exec cargo +nightly test --target "$host" --lib --tests "${packages[@]}"
+exec cargo +nightly test --target "$host" "${what[@]}"

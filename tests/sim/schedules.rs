@@ -2,7 +2,8 @@
 //! whichever point, no byte, buffer, descriptor or operation is lost, doubled or used too early.
 //!
 //! A schedule is one seed: it picks the faults, the program, and where its futures are left. Each
-//! ends with the books balanced, see [`check_books`]. `RINGBOLT_SEED` runs one schedule alone.
+//! ends with the books balanced, see [`check_books`]. `RINGBOLT_SEED` runs one schedule alone,
+//! `RINGBOLT_SCHEDULES` as many as it says.
 
 use crate::files;
 use crate::leave::{Leave, Left};
@@ -216,7 +217,10 @@ fn no_schedule_loses_or_doubles_anything() {
         run_named(seed);
         return;
     }
-    let count = scaled(4_000, 2_000_000, 100_000_000);
+    let count = match std::env::var("RINGBOLT_SCHEDULES") {
+        Ok(text) => text.parse().expect("RINGBOLT_SCHEDULES is a number"),
+        Err(_) => scaled(4_000, 2_000_000, 100_000_000),
+    };
     let (next, operations) = (AtomicU64::new(0), AtomicU64::new(0));
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
     std::thread::scope(|scope| {
