@@ -37,7 +37,7 @@
 #
 # environment:
 #   RINGBOLT_SCALE              quick, ci or release: how much the long steps do (default: ci)
-#   RINGBOLT_SCHEDULES          random programs under AddressSanitizer (default: 20000)
+#   RINGBOLT_SCHEDULES_ASAN     random programs under AddressSanitizer (default: 20000)
 #   RINGBOLT_MUTANTS            size of the sample of mutants (default: 20)
 #   RINGBOLT_FUZZ_S             seconds for each fuzz target (default: 60)
 #   RINGBOLT_CI_STEP_LIMIT_S    seconds allowed to one step (default: none)
@@ -124,7 +124,7 @@ step_models() { scripts/models.sh; }
 # Operations that are left to the kernel on purpose are leaks by intent.
 step_address() {
     cargo +nightly --version >/dev/null 2>&1 || skip "a nightly toolchain is not here"
-    RINGBOLT_SCHEDULES=${RINGBOLT_SCHEDULES:-20000} ASAN_OPTIONS=detect_leaks=0 \
+    RINGBOLT_SCHEDULES=${RINGBOLT_SCHEDULES_ASAN:-20000} ASAN_OPTIONS=detect_leaks=0 \
         scripts/sanitizers.sh address --features sim --test sim -- schedules late fences
 }
 
