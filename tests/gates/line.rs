@@ -11,7 +11,7 @@ use std::io::{self, Read as _, Seek as _, Write as _};
 use std::net::{TcpListener, TcpStream};
 use std::os::fd::AsRawFd;
 use std::os::unix::net::UnixStream;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -78,7 +78,7 @@ pub(crate) fn ends(what: What, folders: &Folders, content: &[u8]) -> (Near, Far)
             let (near, far) = tcp_pair();
             (Near::Socket(near.into()), Far::Tcp(far))
         }
-        Kind::Tmpfs => file(&folders.memory, what.inward, content),
+        Kind::Tmpfs => file(folders.memory.path(), what.inward, content),
         Kind::Disk => file(folders.disk.path(), what.inward, content),
     };
     if what.inward && !what.kind.is_file() {
@@ -110,22 +110,15 @@ fn file(folder: &Path, inward: bool, content: &[u8]) -> (Near, Far) {
 /// Where files of each kind are.
 #[derive(Debug)]
 pub(crate) struct Folders {
-    memory: PathBuf,
+    memory: tempfile::TempDir,
     disk: tempfile::TempDir,
 }
 
 impl Folders {
     pub(crate) fn new() -> Folders {
         let disk = tempfile::tempdir().expect("a folder for temporary files");
-        let memory = Path::new("/dev/shm").join(format!("gates-{}", std::process::id()));
-        fs::create_dir(&memory).expect("/dev/shm is writable");
+        let memory = tempfile::tempdir_in("/dev/shm").expect("/dev/shm is writable");
         Folders { memory, disk }
-    }
-}
-
-impl Drop for Folders {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.memory);
     }
 }
 
@@ -192,7 +185,12 @@ impl Far {
                 Far::Tcp(stream) => stream.read(&mut part),
                 Far::File(file) => file.read(&mut part),
             };
-            all.extend_from_slice(&part[..n.expect("the near end is open")]);
+            match n {
+                Ok(n) => all.extend_from_slice(&part[..n]),
+                // The end of the ring is still at work on this thread.
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => panic!("the near end is open: {error}"),
+            }
             std::thread::yield_now();
         }
         all

@@ -8,13 +8,18 @@
 
 #![cfg(target_os = "linux")]
 
+mod answers;
 mod core_held;
 mod fences;
 mod gate;
 mod ledger;
 mod line;
+mod methods;
+mod remote;
+mod requests;
 #[path = "../support/scale.rs"]
 mod scale;
+mod server;
 // The other test programs use more of it.
 #[allow(dead_code, unused_imports)]
 #[path = "../support/mod.rs"]
@@ -24,17 +29,23 @@ mod worker_held;
 use ringbolt::DriverKind;
 use std::fmt::Debug;
 use std::panic::{AssertUnwindSafe, Location, catch_unwind};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use support::*;
 
 /// How long the end of a runtime waits in vain.
 const DRAIN: Duration = Duration::from_millis(20);
 
+/// How long a time limit waits for an operation that it cancelled.
+const GRACE: Duration = Duration::from_millis(100);
+
 /// Bytes of which none is zero, and which tell their place.
 fn content(len: usize) -> Vec<u8> {
     (0..len).map(|i| (i % 251) as u8 + 1).collect()
 }
+
+/// The test that the process of the file system starts with.
+const SERVER: &str = "every_error_number_of_a_file_system";
 
 /// What follows the held operation.
 const SECOND: &[u8] = b"what comes after it";
@@ -131,12 +142,17 @@ impl Shots {
     }
 }
 
-/// Runs `races` on every driver. One test at a time, since descriptors are counted for the whole
-/// process; the last of them adds up what all did.
-fn on_drivers(quick: u64, name: &str, races: fn(DriverKind, &mut Shots)) {
-    const TESTS: u32 = 3;
+/// One test at a time, since descriptors are counted for the whole process. How many tests have
+/// run races, and how many races those were.
+fn alone_here() -> MutexGuard<'static, (u32, u64)> {
     static DONE: Mutex<(u32, u64)> = Mutex::new((0, 0));
-    let mut done = DONE.lock().unwrap_or_else(PoisonError::into_inner);
+    DONE.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Runs `races` on every driver; the last test that does adds up what all did.
+fn on_drivers(quick: u64, name: &str, races: fn(DriverKind, &mut Shots)) {
+    const TESTS: u32 = 4;
+    let mut done = alone_here();
     if let Some(missing) = gate::refused() {
         return skipped(&missing);
     }
@@ -154,15 +170,39 @@ fn on_drivers(quick: u64, name: &str, races: fn(DriverKind, &mut Shots)) {
 
 #[test]
 fn a_worker_is_held() {
-    on_drivers(4, "gated races, worker held", worker_held::all);
+    on_drivers(8, "gated races, worker held", worker_held::all);
 }
 
 #[test]
 fn the_core_is_held() {
-    on_drivers(6, "gated races, core held", core_held::all);
+    on_drivers(12, "gated races, core held", core_held::all);
 }
 
 #[test]
 fn what_follows_a_held_write_waits() {
-    on_drivers(5, "gated races, fences", fences::all);
+    on_drivers(8, "gated races, fences", fences::all);
+}
+
+#[test]
+fn an_answer_is_kept_back() {
+    on_drivers(25, "gated races, answers kept back", requests::all);
+}
+
+#[test]
+fn every_error_number_of_a_file_system() {
+    // The other process begins here as well.
+    if remote::is_server() {
+        return;
+    }
+    let _alone = alone_here();
+    if let Some(missing) = gate::refused() {
+        return skipped(&missing);
+    }
+    for case in cases().into_iter().filter(|case| !case.tiny) {
+        if let Some(count) = answers::every_errno(case.driver) {
+            scale::figure(&format!("errors of a file system, {}", case.name), count, "cells");
+            let count = answers::short_counts(case.driver);
+            scale::figure(&format!("short counts of a file system, {}", case.name), count, "cells");
+        }
+    }
 }
