@@ -28,8 +28,10 @@ fn is_kept(driver: DriverKind, method: Method, errno: i32) -> bool {
             matches!(method, Open | SyncAll | SyncData | Close)
                 || (called && matches!(method, Metadata | FileMetadata))
         }
-        // The ring takes this for "not here and now" and leaves the rest to a worker.
-        libc::EAGAIN | libc::EOPNOTSUPP => !called && moves,
+        // "Not here and now": the ring leaves the rest to a worker, and what a file system answers
+        // so once is asked for again.
+        libc::EAGAIN => moves,
+        libc::EOPNOTSUPP => !called && moves,
         // What was interrupted before it did anything is asked for again (docs/errors.md).
         libc::EINTR => {
             moves || matches!(method, Open | Create | SyncAll | SyncData | Metadata | FileMetadata)
