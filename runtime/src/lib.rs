@@ -8,7 +8,7 @@
 //! |---|---|
 //! | `sqe` | the request and the result that every driver speaks |
 //! | `sys` | the operating system behind one set of names |
-//! | `driver` | io_uring, readiness, helper threads |
+//! | `driver` | io_uring, readiness, helper threads, the simulated kernel |
 //! | `op` | slots, futures, and one file per operation |
 //! | `task`, `timer`, `turn` | what runs when |
 //! | `worker`, `mailbox` | several cores |
