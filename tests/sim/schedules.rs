@@ -14,6 +14,7 @@ use ringbolt::sim::{self, Faults};
 use ringbolt::{Builder, PoolConfig, Runtime};
 use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::process::Command;
 use std::rc::Rc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -211,30 +212,65 @@ fn run_named(seed: u64) -> u64 {
     })
 }
 
-#[test]
-fn no_schedule_loses_or_doubles_anything() {
-    if let Some(seed) = std::env::var("RINGBOLT_SEED").ok().and_then(|text| text.parse().ok()) {
-        run_named(seed);
-        return;
-    }
-    let count = match std::env::var("RINGBOLT_SCHEDULES") {
-        Ok(text) => text.parse().expect("RINGBOLT_SCHEDULES is a number"),
-        Err(_) => scaled(4_000, 2_000_000, 100_000_000),
-    };
+/// Schedules that one process runs: what is forgotten in them stays in its memory.
+const BATCH: u64 = 10_000;
+
+/// Runs the seeds of one batch in a process of its own; returns the operations in them.
+fn run_apart(first: u64, end: u64) -> u64 {
+    let program = std::env::current_exe().expect("this program has a path");
+    let name = "schedules::no_schedule_loses_or_doubles_anything";
+    let output = Command::new(program)
+        .args([name, "--exact", "--nocapture", "--test-threads=1"])
+        .env("RINGBOLT_SCHEDULE_RANGE", format!("{first}..{end}"))
+        .output()
+        .expect("this program can be started again");
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    let errors = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.success(), "schedules {first} to {end}: {}\n{errors}", output.status);
+    let operations =
+        text.lines().find_map(|line| line.split_once("operations: ").map(|found| found.1));
+    operations.and_then(|n| n.parse().ok()).unwrap_or_else(|| panic!("no count in {text}"))
+}
+
+/// Runs the schedules from zero to `count` on every processor.
+fn run_all(count: u64) -> u64 {
     let (next, operations) = (AtomicU64::new(0), AtomicU64::new(0));
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
     std::thread::scope(|scope| {
         let work = || {
             loop {
-                let seed = next.fetch_add(1, Ordering::Relaxed);
-                if seed >= count {
+                let first = next.fetch_add(BATCH, Ordering::Relaxed);
+                if first >= count {
                     return;
                 }
-                operations.fetch_add(run_named(seed), Ordering::Relaxed);
+                let done = run_apart(first, count.min(first + BATCH));
+                operations.fetch_add(done, Ordering::Relaxed);
             }
         };
         (0..threads).for_each(|_| drop(scope.spawn(work)));
     });
+    operations.into_inner()
+}
+
+#[test]
+fn no_schedule_loses_or_doubles_anything() {
+    let variable = |name: &str| std::env::var(name).ok();
+    if let Some(range) = variable("RINGBOLT_SCHEDULE_RANGE") {
+        let (first, end) = range.split_once("..").expect("a range of seeds");
+        let number = |text: &str| text.parse::<u64>().expect("a number");
+        let operations: u64 = (number(first)..number(end)).map(run_named).sum();
+        println!("operations: {operations}");
+        return;
+    }
+    if let Some(seed) = variable("RINGBOLT_SEED").and_then(|text| text.parse().ok()) {
+        run_named(seed);
+        return;
+    }
+    let count = match variable("RINGBOLT_SCHEDULES") {
+        Some(text) => text.parse().expect("RINGBOLT_SCHEDULES is a number"),
+        None => scaled(4_000, 2_000_000, 100_000_000),
+    };
+    let operations = run_all(count);
     figure("simulated schedules", count, "schedules");
-    figure("operations in simulated schedules", operations.into_inner(), "operations");
+    figure("operations in simulated schedules", operations, "operations");
 }
