@@ -44,7 +44,7 @@ pub mod sqe;
 mod sync;
 mod sys;
 mod task;
-#[cfg(all(test, target_os = "linux"))]
+#[cfg(all(test, target_os = "linux", not(ringbolt_loom)))]
 mod tests;
 mod timer;
 mod turn;
