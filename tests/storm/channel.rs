@@ -6,7 +6,7 @@
 //! message of a `SOCK_SEQPACKET` socket, or two words in a pipe, where they are not torn apart
 //! (pipe(7)).
 
-use crate::guard::{Arena, Guard};
+use crate::guard::{Arena, Guard, PAGE};
 use crate::ledger::{self, seen};
 use ringbolt::op::{self, Fd, Op, Submit};
 use ringbolt::{BufResult, DriverKind};
@@ -193,10 +193,11 @@ impl Channel {
         (number, self.arena.holding(&content[..words * WORD]))
     }
 
+    /// For records of a pipe often less than there is; no message of a socket may be cut off.
     fn room(&self) -> Guard {
-        let most = if self.pipe { 1024 } else { 4096 };
-        let spare = fastrand::usize(..=(most - WORDS_MAX * WORD) / PIPE_RECORD) * PIPE_RECORD;
-        self.arena.room(WORDS_MAX * WORD + spare)
+        let least = if self.pipe { PIPE_RECORD } else { WORDS_MAX * WORD };
+        let most = if self.pipe { 64 * PIPE_RECORD } else { PAGE };
+        self.arena.room(least + fastrand::usize(..=(most - least) / PIPE_RECORD) * PIPE_RECORD)
     }
 
     /// Sends the next record by send(2). For sockets.

@@ -64,7 +64,7 @@ pub(crate) async fn run(round: Round, steps: u32) -> (impl FnOnce(), bool) {
         })
         .collect();
     if fastrand::u8(..4) == 0 {
-        tasks.push(ringbolt::spawn(streams::run()));
+        tasks.push(ringbolt::spawn(streams::run(round.arena.clone())));
     }
     if fastrand::u8(..4) == 0 {
         tasks.push(ringbolt::spawn(blocks::run(round.dir.join("blocks"))));

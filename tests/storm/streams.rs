@@ -1,5 +1,6 @@
 //! Connections: what arrives is what was sent, in order, however receives and sends are left.
 
+use crate::guard::{Arena, PAGE};
 use crate::leave::{self, Leave};
 use crate::ledger;
 use ringbolt::BufResult;
@@ -18,7 +19,7 @@ struct Sent {
 }
 
 /// A few connections, one after the other, through a listener whose accepts are left as well.
-pub(crate) async fn run() {
+pub(crate) async fn run(arena: Rc<Arena>) {
     let mut listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
     let address = listener.local_addr().expect("a bound listener");
     for _ in 0..fastrand::u8(1..6) {
@@ -36,10 +37,10 @@ pub(crate) async fn run() {
         let (back, forth) = client.into_split();
         let (sent, answered) = (Rc::<Sent>::default(), Rc::<Sent>::default());
         let tasks = [
-            ringbolt::spawn(send(write, sent.clone())),
-            ringbolt::spawn(receive(back, sent)),
-            ringbolt::spawn(send(forth, answered.clone())),
-            ringbolt::spawn(receive(read, answered)),
+            ringbolt::spawn(send(write, sent.clone(), arena.clone())),
+            ringbolt::spawn(receive(back, sent, arena.clone())),
+            ringbolt::spawn(send(forth, answered.clone(), arena.clone())),
+            ringbolt::spawn(receive(read, answered, arena.clone())),
         ];
         for task in tasks {
             task.await.expect("the streams behave");
@@ -51,7 +52,7 @@ fn stream(position: u64, len: usize) -> Vec<u8> {
     (position..position + len as u64).map(|at| (at % PERIOD) as u8).collect()
 }
 
-async fn send(mut stream_half: OwnedWriteHalf, sent: Rc<Sent>) {
+async fn send(mut stream_half: OwnedWriteHalf, sent: Rc<Sent>, arena: Rc<Arena>) {
     for _ in 0..fastrand::u8(..40) {
         ledger::note(|counts| counts.calls += 1);
         let position = sent.at_most.get();
@@ -60,20 +61,24 @@ async fn send(mut stream_half: OwnedWriteHalf, sent: Rc<Sent>) {
             _ => fastrand::usize(1..2000),
         };
         sent.at_most.set(position + len as u64);
-        let write = stream_half.write_all(stream(position, len));
+        let bytes = stream(position, len);
         if fastrand::u8(..8) == 0 {
             // One that was left may have been sent or not, and the next one would be in its place.
-            drop(leave::run_borrowed(write, Leave::random()).await);
+            drop(leave::run_borrowed(stream_half.write_all(bytes), Leave::random()).await);
             return;
         }
-        match write.await {
-            BufResult(Ok(()), _) => sent.surely.set(position + len as u64),
-            BufResult(Err(_), _) => return,
+        let result = match len <= PAGE {
+            true => stream_half.write_all(arena.holding(&bytes)).await.0,
+            false => stream_half.write_all(bytes).await.0,
+        };
+        match result {
+            Ok(()) => sent.surely.set(position + len as u64),
+            Err(_) => return,
         }
     }
 }
 
-async fn receive(mut stream_half: OwnedReadHalf, sent: Rc<Sent>) {
+async fn receive(mut stream_half: OwnedReadHalf, sent: Rc<Sent>, arena: Rc<Arena>) {
     let mut position = 0;
     loop {
         ledger::note(|counts| counts.calls += 1);
@@ -81,11 +86,16 @@ async fn receive(mut stream_half: OwnedReadHalf, sent: Rc<Sent>) {
         let got = if fastrand::bool() {
             let chunk = leave::run_borrowed(stream_half.recv(), how).await;
             chunk.map(|chunk| chunk.map(|chunk| chunk.map_or(Vec::new(), |chunk| chunk.to_vec())))
-        } else {
+        } else if let Leave::Forget(_) = how {
+            // A buffer whose call is forgotten before it is in the kernel's hands stays for ever.
             let buf = Vec::with_capacity(fastrand::usize(1..5000));
-            leave::run_borrowed(stream_half.read(buf), how)
-                .await
-                .map(|BufResult(result, buf)| result.map(|_| buf))
+            let read = leave::run_borrowed(stream_half.read(buf), how).await;
+            read.map(|BufResult(result, buf)| result.map(|_| buf))
+        } else {
+            // Often less than there is to receive.
+            let buf = arena.room(fastrand::usize(1..PAGE));
+            let read = leave::run_borrowed(stream_half.read(buf), how).await;
+            read.map(|BufResult(result, buf)| result.map(|_| buf.bytes().to_vec()))
         };
         match got {
             Some(Ok(bytes)) if bytes.is_empty() => break,
