@@ -19,7 +19,7 @@ impl KernelLog {
             Ok(log)
         });
         if let Err(error) = &log {
-            eprintln!("SKIPPED: the kernel's log cannot be read: {error}");
+            crate::skipped(&format!("the kernel's log cannot be read: {error}"));
         }
         KernelLog(log.ok())
     }
