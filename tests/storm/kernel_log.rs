@@ -41,7 +41,9 @@ fn complaints(log: &mut impl Read) -> Vec<String> {
             Ok(0) => return complaints,
             Ok(n) => {
                 let text = String::from_utf8_lossy(&record[..n]);
-                if BAD.iter().any(|bad| text.contains(bad)) {
+                // A program that crashes is none of the kernel's faults.
+                let program = text.contains("traps: ");
+                if !program && BAD.iter().any(|bad| text.contains(bad)) {
                     complaints.push(text.into_owned());
                 }
             }
@@ -61,6 +63,10 @@ mod tests {
     fn a_complaint_is_found() {
         let mut log: &[u8] = b"4,1,2,-;WARNING: CPU: 0 PID: 1 at io_uring/poll.c:1\n";
         assert_eq!(complaints(&mut log).len(), 1);
+        let mut log: &[u8] = b"4,1,2,-;Oops: general protection fault, 0000 [#1] SMP\n";
+        assert_eq!(complaints(&mut log).len(), 1);
+        let mut log: &[u8] = b"6,1,2,-;traps: a[7] general protection fault ip:1 sp:2 error:0\n";
+        assert_eq!(complaints(&mut log).len(), 0);
         let mut log: &[u8] = b"6,1,2,-;device lo entered promiscuous mode\n";
         assert_eq!(complaints(&mut log).len(), 0);
     }
