@@ -248,8 +248,9 @@ impl Drop for Runtime {
             return;
         }
         // Inside of another runtime, or while the thread gives up its storage, this one cannot run;
-        // its memory is left as it is.
+        // its memory is left as it is. Whoever calls it from another thread is told.
         let Some(entered) = self.core.try_enter() else {
+            self.core.mailbox().close();
             std::mem::forget(self.core.clone());
             return;
         };

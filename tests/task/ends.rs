@@ -242,3 +242,18 @@ fn handles_in_a_thread_local_are_dropped_late() {
         .expect("the thread ends in peace");
     }
 }
+
+#[test]
+fn a_runtime_that_is_dropped_inside_of_another_takes_no_more_calls() {
+    for case in cases() {
+        let _deadline = deadline(case.name, Location::caller());
+        let outer = case.builder.build().unwrap();
+        let inner = case.builder.build().unwrap();
+        let remote = inner.remote();
+        let answer = outer.block_on(async move {
+            drop(inner);
+            remote.spawn(|| async { 1 }).await
+        });
+        assert!(answer.unwrap_err().is_aborted());
+    }
+}
