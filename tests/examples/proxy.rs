@@ -2,7 +2,7 @@
 
 use super::drivers;
 use super::program::{LIMIT, Program};
-use crate::support::{pattern, reset};
+use crate::support::{dead_address, pattern, reset};
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::thread;
@@ -122,8 +122,8 @@ fn a_reset_is_passed_on() {
 
 #[test]
 fn a_server_that_is_not_there() {
-    // The port was free a moment ago, and nothing else listens on it: nobody else knows of it.
-    let gone = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
+    let (gone, _nobody) = dead_address();
+    let gone = gone.to_string();
     for driver in drivers() {
         let (relay, mut client) = start(driver, &gone);
         client.write_all(b"anybody there?").unwrap();
