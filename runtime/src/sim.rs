@@ -254,10 +254,7 @@ pub fn finish_late() {
 /// Buffers of the pool that the kernel of this host has.
 #[doc(hidden)]
 pub fn lent() -> usize {
-    let core = Core::current();
-    let driver = core.driver();
-    let sim = driver.simulation().expect("this runtime is not in a simulated world");
-    sim.world().kernel().lent_count(sim.host())
+    with_host(|kernel, host| kernel.lent_count(host))
 }
 
 /// Virtual descriptors that are open on this host.

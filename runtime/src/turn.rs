@@ -154,9 +154,7 @@ fn wait(core: &Core, limit: Option<Duration>) -> Result<(), Broken> {
             // any more: it would get a key that the system still knows.
             core.close();
             let left = core.slots.pending();
-            driver.leak();
-            core.slots.leak();
-            core.pool().leak();
+            leave_behind(core, &mut driver);
             return Err(Broken { error, left });
         }
     }
@@ -234,12 +232,17 @@ pub(crate) fn shut_down(core: &Rc<Core>, drain: Duration) -> ShutdownReport {
     let operations_leaked = broken + core.slots.pending();
     let mut driver = std::mem::replace(&mut *core.driver(), Driver::Closed);
     if operations_leaked > 0 {
-        driver.leak();
-        core.slots.leak();
-        core.pool().leak();
+        leave_behind(core, &mut driver);
     }
     drop(driver);
     ShutdownReport { operations_leaked }
+}
+
+/// Keeps for ever what the system may still read or write for operations in flight.
+fn leave_behind(core: &Core, driver: &mut Driver) {
+    driver.leak();
+    core.slots.leak();
+    core.pool().leak();
 }
 
 /// Drops every task on this thread, with the tasks that their destructors wake.
