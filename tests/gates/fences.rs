@@ -1,7 +1,7 @@
 //! A write to a file whose future has gone is held in the middle of its copy: what could be
 //! overtaken by it waits, and is not even begun.
 
-use crate::gate::{Gate, LEN, PAGE, PAGES};
+use crate::gate::{Gate, LEN, PAGE, PAGES, until_held};
 use crate::line::{Folders, Kind, Near, What, ends};
 use crate::support::*;
 use crate::{Account, Shots, content, thread_id};
@@ -150,13 +150,7 @@ async fn go(cell: &Cell, file: &Rc<File>, gate: &Arc<Gate>) {
         assert!(task.await.expect_err("it was aborted").is_aborted());
         return;
     }
-    let mut catches = gate.catches();
-    let thread = poll_fn(|cx| {
-        assert!(job.as_mut().poll(cx).is_pending(), "the copy was not held");
-        Pin::new(&mut catches).poll(cx)
-    })
-    .await;
-    assert_ne!(thread, thread_id(), "the core itself is held");
+    until_held(&mut job, gate).await;
     if let Goes::TimeLimit = cell.goes {
         assert!(timeout(Duration::from_millis(1), job).await.is_err(), "it was not held");
     }

@@ -6,12 +6,14 @@
 //! it caught, and notes every drop of a buffer: one that comes before the release frees memory
 //! under the kernel's hands. Dropped memory turns into a guard page and is never used again.
 
+use crate::thread_id;
 use ringbolt::{IoBuf, IoBufMut};
 use std::fs::File;
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::io::{Error, ErrorKind, Read};
 use std::ops::Range;
 use std::os::fd::{AsRawFd, FromRawFd};
+use std::pin::Pin;
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -361,4 +363,15 @@ impl Drop for Gated {
         let n = unsafe { libc::mprotect(start.cast(), self.place.len(), libc::PROT_NONE) };
         debug_assert_eq!(n, 0, "mprotect: {}", Error::last_os_error());
     }
+}
+
+/// Polls `job` until its copy is held, which must not be by the core itself.
+pub(crate) async fn until_held<F: Future + Unpin>(job: &mut F, gate: &Gate) {
+    let mut catches = gate.catches();
+    let thread = poll_fn(|cx| {
+        assert!(Pin::new(&mut *job).poll(cx).is_pending(), "the copy was not held");
+        Pin::new(&mut catches).poll(cx)
+    })
+    .await;
+    assert_ne!(thread, thread_id(), "the core itself is held");
 }

@@ -26,9 +26,10 @@ mod server;
 mod support;
 mod worker_held;
 
-use ringbolt::DriverKind;
+use ringbolt::{Builder, DriverKind, Runtime};
 use std::fmt::Debug;
-use std::panic::{AssertUnwindSafe, Location, catch_unwind};
+use std::future::Future;
+use std::panic::{AssertUnwindSafe, Location, catch_unwind, resume_unwind};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use support::*;
@@ -205,4 +206,17 @@ fn every_error_number_of_a_file_system() {
             scale::figure(&format!("short counts of a file system, {}", case.name), count, "cells");
         }
     }
+}
+
+/// Panics in a new runtime once `begun` is ready, so that the panic drops the runtime.
+fn panic_after(builder: &Builder, begun: impl Future<Output = ()>) {
+    let result = catch_unwind(AssertUnwindSafe(|| {
+        let runtime: Runtime = builder.build().expect("the driver starts");
+        runtime.block_on(async {
+            begun.await;
+            resume_unwind(Box::new("a panic while it is held"));
+        })
+    }));
+    let Err(payload) = result;
+    assert_eq!(panic_text(&*payload), "a panic while it is held");
 }

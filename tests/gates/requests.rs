@@ -5,10 +5,9 @@ use crate::methods::{METHODS, Method, file_for, settled, start};
 use crate::remote::Server;
 use crate::server::Rule;
 use crate::support::*;
-use crate::{Account, DRAIN, GRACE, SERVER, Shots, content, fork};
-use ringbolt::{Builder, DriverKind, Runtime, metrics, spawn, timeout};
+use crate::{Account, DRAIN, GRACE, SERVER, Shots, content, fork, panic_after};
+use ringbolt::{Builder, DriverKind, metrics, spawn, timeout};
 use std::future::{Future, poll_fn};
-use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -246,15 +245,7 @@ fn by_shutdown(cell: &Cell, builder: &Builder, server: &Rc<Server>, gate: &Arc<G
 
 /// A panic drops the runtime while the answer is kept back. Always true.
 fn by_panic(cell: &Cell, builder: &Builder, server: &Rc<Server>, gate: &Arc<Gate>) -> bool {
-    let result = catch_unwind(AssertUnwindSafe(|| {
-        let runtime: Runtime = builder.build().expect("the driver starts");
-        runtime.block_on(async {
-            in_a_task(cell, server, gate).await;
-            resume_unwind(Box::new("a panic while it waits"));
-        })
-    }));
-    let Err(payload) = result;
-    assert_eq!(panic_text(&*payload), "a panic while it waits");
+    panic_after(builder, in_a_task(cell, server, gate));
     true
 }
 

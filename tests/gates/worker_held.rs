@@ -1,15 +1,14 @@
 //! A worker of the ring, or a helper thread, is held in the middle of a copy; then something
 //! happens to the operation, its task, its runtime, its process or its peer.
 
-use crate::gate::{Gate, LEN, PAGES};
+use crate::gate::{Gate, LEN, PAGES, until_held};
 use crate::ledger::{Seen, check, check_leaked};
 use crate::line::{Far, Folders, Job, Kind, Line, Near, What, ends};
 use crate::support::*;
-use crate::{Account, DRAIN, GRACE, SECOND, Shots, content, fork, thread_id};
-use ringbolt::{Builder, DriverKind, Runtime, metrics, spawn, timeout};
+use crate::{Account, DRAIN, GRACE, SECOND, Shots, content, fork, panic_after, thread_id};
+use ringbolt::{Builder, DriverKind, metrics, spawn, timeout};
 use std::future::{Future, poll_fn};
 use std::io;
-use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::Poll;
@@ -144,17 +143,6 @@ pub(crate) fn run(cell: &Cell, folders: &Folders) {
     gate.abandon();
     // The descriptor belongs to the operation that was left to the system, and so does the gate's.
     account.balance(if leaked > 0 { 2 } else { 0 });
-}
-
-/// Polls `job` until its copy is held.
-async fn until_held(job: &mut Job<'_>, gate: &Gate) {
-    let mut catches = gate.catches();
-    let thread = poll_fn(|cx| {
-        assert!(job.as_mut().poll(cx).is_pending(), "the copy was not held");
-        Pin::new(&mut catches).poll(cx)
-    })
-    .await;
-    assert_ne!(thread, thread_id(), "the core itself is held");
 }
 
 /// Gives the core time to do what it should not.
@@ -423,15 +411,7 @@ fn by_panic(
 ) -> (Seen, Option<Far>) {
     let late = cell.event == Event::PanicLate;
     let builder = builder.clone().drain_timeout(if late { Duration::from_secs(20) } else { DRAIN });
-    let result = catch_unwind(AssertUnwindSafe(|| {
-        let runtime: Runtime = builder.build().expect("the driver starts");
-        runtime.block_on(async {
-            in_a_task(cell, near, gate).await;
-            resume_unwind(Box::new("a panic while the copy is held"));
-        })
-    }));
-    let Err(payload) = result;
-    assert_eq!(panic_text(&*payload), "a panic while the copy is held");
+    panic_after(&builder, in_a_task(cell, near, gate));
     // Who leaves an operation says so on stderr; here the drop of the buffer tells.
     (Seen { leaked: u32::from(!late), ..Seen::default() }, Some(far))
 }
